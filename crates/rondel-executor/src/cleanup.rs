@@ -1,0 +1,284 @@
+//! Cleaning up after a drop: whoever cancels waits.
+//!
+//! Dropping a future is how it is cancelled, and a destructor cannot await. What has to be awaited is therefore *left* to
+//! the current scope: the combinator that is doing the dropping, else the task that is running, else the executor. The
+//! scope runs what was left to it one after the other, inner before outer, and its owner does not finish before.
+//!
+//! These are the building blocks: a combinator that drops other people's futures does so inside [`Scope::enter`] and then
+//! waits with [`Scope::wait`]; a future that needs cleaning calls [`leave`] from its destructor.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use crate::context;
+use crate::core::{Core, Local};
+use crate::lost::{Lost, LostKind};
+use crate::task::harness;
+use crate::task::header::Header;
+use crate::task::join_error::PanicPayload;
+
+/// A cleanup: what has to be awaited after its owner is gone.
+pub type Cleanup = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Puts a limit around each cleanup; see [`Builder::cleanup_limit`](crate::Builder::cleanup_limit).
+pub type CleanupLimit = Rc<dyn Fn(Cleanup) -> Cleanup>;
+
+/// Leaves a cleanup to the current scope: the one entered last, else the running task's, else the executor's whose turn it
+/// is. It starts at the next turn; its scope's owner waits for it.
+///
+/// Outside any executor's turn, and after an executor has closed, there is nobody to run it: it is dropped, and reported.
+///
+/// ```
+/// use rondel_executor::{Executor, leave};
+/// use std::{cell::Cell, rc::Rc};
+///
+/// struct Connection(Rc<Cell<bool>>);
+/// impl Drop for Connection {
+///     fn drop(&mut self) {
+///         let said_goodbye = Rc::clone(&self.0);
+///         leave(Box::pin(async move { said_goodbye.set(true) }));
+///     }
+/// }
+///
+/// let executor = Executor::new();
+/// let said_goodbye = Rc::new(Cell::new(false));
+/// let connection = Connection(Rc::clone(&said_goodbye));
+/// let task = executor.spawn(async move {
+///     let _connection = connection;
+///     std::future::pending::<()>().await
+/// });
+/// executor.run_until_idle();
+/// task.cancel();
+/// executor.run_until_idle();
+/// assert!(said_goodbye.get());
+/// assert!(task.is_finished());
+/// ```
+pub fn leave(cleanup: Cleanup) {
+    match context::entered_scope().or_else(owner_scope) {
+        Some(scope) => scope.push(cleanup),
+        None => report_dropped(None, cleanup),
+    }
+}
+
+/// The scope of the running task, else of the executor whose turn it is.
+fn owner_scope() -> Option<Scope> {
+    let core = context::current_core()?;
+    let local = core.local.get()?;
+    context::with_task(|task| match task {
+        Some(header) => Some(local.with_extras(header, |extras| {
+            extras
+                .scope
+                .get_or_insert_with(|| Scope::of(&core))
+                .clone()
+        })),
+        None => Some(
+            local
+                .root
+                .borrow_mut()
+                .get_or_insert_with(|| Scope::of(&core))
+                .clone(),
+        ),
+    })
+}
+
+fn report_dropped(local: Option<&Local>, cleanup: Cleanup) {
+    let lost = Lost::in_task(LostKind::CleanupDropped, None);
+    match local {
+        Some(local) => local.report(lost),
+        None => lost.write_to_stderr(),
+    }
+    drop(cleanup);
+}
+
+/// A place for cleanups to be left to, and somebody to wait for them.
+///
+/// Made by a combinator that drops futures it was given. Cloning gives another handle to the same scope.
+///
+/// ```
+/// use rondel_executor::{Executor, Scope, leave};
+///
+/// let executor = Executor::new();
+/// let task = executor.spawn(async {
+///     let scope = Scope::new();
+///     scope.enter(|| leave(Box::pin(async { /* say goodbye */ })));
+///     scope.wait().await;
+/// });
+/// executor.run_until_idle();
+/// assert!(task.is_finished());
+/// ```
+#[derive(Clone)]
+pub struct Scope(Rc<ScopeState>);
+
+struct ScopeState {
+    /// `None` for a scope made outside any turn: it adopts the executor that is current when the first cleanup comes.
+    core: OnceCell<Arc<Core>>,
+    left: RefCell<VecDeque<Cleanup>>,
+    /// Whether a task is on its way that runs what was left.
+    busy: Cell<bool>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Scope {
+    /// A scope with nothing left to it. Allocates once.
+    pub fn new() -> Self {
+        Self::with(context::current_core())
+    }
+
+    fn of(core: &Arc<Core>) -> Self {
+        Self::with(Some(Arc::clone(core)))
+    }
+
+    fn with(core: Option<Arc<Core>>) -> Self {
+        Self(Rc::new(ScopeState {
+            core: core.map_or_else(OnceCell::new, OnceCell::from),
+            left: RefCell::default(),
+            busy: Cell::new(false),
+            waiting: RefCell::default(),
+        }))
+    }
+
+    /// Runs `f`; cleanups that are left meanwhile on this thread are left to this scope. Scopes nest.
+    pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        context::with_scope(self, f)
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_done(&self) -> bool {
+        !self.0.busy.get()
+    }
+
+    /// Ends when all that was left has been cleaned up, at once if nothing was. Stands on its own: it may outlive the
+    /// frame that made the scope, so that a combinator which is itself dropped can leave it to its own canceller.
+    pub fn done(&self) -> impl Future<Output = ()> + 'static {
+        let scope = self.clone();
+        poll_fn(move |cx| scope.poll_done(cx))
+    }
+
+    /// Waits until all that was left has been cleaned up.
+    ///
+    /// # Cancel safety
+    /// Dropped while it waits, it leaves the rest of the wait to the scope around it: that one's owner waits instead.
+    pub async fn wait(&self) {
+        struct Waiting(Option<Scope>);
+        impl Drop for Waiting {
+            fn drop(&mut self) {
+                if let Some(scope) = self.0.take()
+                    && !scope.is_done()
+                {
+                    leave(Box::pin(scope.done()));
+                }
+            }
+        }
+        let mut waiting = Waiting(Some(self.clone()));
+        self.done().await;
+        waiting.0 = None;
+    }
+
+    pub(crate) fn poll_done(&self, cx: &Context<'_>) -> Poll<()> {
+        if !self.0.busy.get() {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.0.waiting.borrow_mut();
+        if !waiting
+            .iter()
+            .any(|waker| waker.will_wake(cx.waker()))
+        {
+            waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Scope {
+    /// Takes a cleanup in, and sees to it that somebody runs it.
+    fn push(&self, cleanup: Cleanup) {
+        let Some(core) = self.executor() else {
+            return report_dropped(None, cleanup);
+        };
+        let Some(local) = core.local.get() else {
+            return report_dropped(None, cleanup);
+        };
+        if local.closed.get() {
+            return report_dropped(Some(local), cleanup);
+        }
+        self.0.left.borrow_mut().push_back(cleanup);
+        if !self.0.busy.replace(true) {
+            local.cleanups.set(local.cleanups.get() + 1);
+            let flags = Header::SHIELDED | Header::DETACHED;
+            let runner = run_all(self.clone());
+            harness::spawn(&core, local, runner, Location::caller(), flags).detach();
+        }
+    }
+
+    /// The executor that was current when the scope was made, or when something was first left to it.
+    fn executor(&self) -> Option<Arc<Core>> {
+        if self.0.core.get().is_none() {
+            let _ = self.0.core.set(context::current_core()?);
+        }
+        self.0.core.get().cloned()
+    }
+}
+
+/// Runs what is left to `scope`, one after the other, until nothing is.
+async fn run_all(scope: Scope) {
+    loop {
+        let next = scope.0.left.borrow_mut().pop_front();
+        let Some(cleanup) = next else { break };
+        run_one(&scope, cleanup).await;
+    }
+    scope.0.busy.set(false);
+    let waiting = scope.0.waiting.take();
+    for waker in waiting {
+        waker.wake();
+    }
+}
+
+/// Runs one cleanup within its limit. What it leaves in turn goes to the end of the same scope; if it panics, that is
+/// reported and the next one runs.
+async fn run_one(scope: &Scope, cleanup: Cleanup) {
+    let Some(core) = scope.executor() else { return };
+    let Some(local) = core.local.get() else {
+        return;
+    };
+    let limit = local.hooks.borrow().cleanup_limit.clone();
+    let mut limited = match limit {
+        Some(limit) => limit(cleanup),
+        None => cleanup,
+    };
+    let ended = poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            scope.enter(|| limited.as_mut().poll(cx))
+        }));
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(payload) => Poll::Ready(Err(payload)),
+        }
+    })
+    .await;
+    let dropped = catch_unwind(AssertUnwindSafe(|| scope.enter(|| drop(limited))));
+    for payload in [ended.err(), dropped.err()].into_iter().flatten() {
+        let kind = LostKind::CleanupPanicked(PanicPayload::new(payload));
+        local.report(Lost::in_task(kind, None));
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope")
+            .field("done", &self.is_done())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,160 @@
+//! What is running on this thread right now: the executor, the task, the scope that takes what is left behind.
+//!
+//! Set for the time of a turn and of a poll, and restored after, so that turns of different executors may nest. Plain
+//! pointers in constant thread-locals without destructors: each is valid because the guard that set it also borrows what
+//! it points to, and clears it before that borrow ends.
+
+use std::cell::Cell;
+use std::ptr;
+use std::sync::Arc;
+
+use crate::cleanup::Scope;
+use crate::core::{Core, Site};
+use crate::task::header::Header;
+
+struct Context {
+    core: Cell<*const Arc<Core>>,
+    task: Cell<*const Header>,
+    scope: Cell<*const Scope>,
+    callback: Cell<Option<Site>>,
+}
+
+thread_local! {
+    static CONTEXT: Context = const {
+        Context {
+            core: Cell::new(ptr::null()),
+            task: Cell::new(ptr::null()),
+            scope: Cell::new(ptr::null()),
+            callback: Cell::new(None),
+        }
+    };
+}
+
+/// A turn under way: the executor is current until this is dropped.
+pub(crate) struct Turn<'a> {
+    core: *const Arc<Core>,
+    task: *const Header,
+    scope: *const Scope,
+    _borrowed: std::marker::PhantomData<&'a Arc<Core>>,
+}
+
+impl<'a> Turn<'a> {
+    pub(crate) fn enter(core: &'a Arc<Core>) -> Self {
+        CONTEXT.with(|context| Self {
+            core: context.core.replace(core),
+            task: context.task.replace(ptr::null()),
+            scope: context.scope.replace(ptr::null()),
+            _borrowed: std::marker::PhantomData,
+        })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        CONTEXT.with(|context| {
+            context.core.set(self.core);
+            context.task.set(self.task);
+            context.scope.set(self.scope);
+        });
+    }
+}
+
+/// The executor whose turn it is on this thread.
+pub(crate) fn current_core() -> Option<Arc<Core>> {
+    let core = CONTEXT.with(|context| context.core.get());
+    // SAFETY: non-null only while a `Turn` that borrows the `Arc` is alive on this very thread.
+    unsafe { core.as_ref() }.cloned()
+}
+
+/// Names the task that is about to be polled; [`Polling::begin`] picks it up inside.
+#[inline]
+pub(crate) fn announce(task: *const Header) {
+    CONTEXT.with(|context| context.task.set(task));
+}
+
+/// Nothing is being polled any more, whether or not the harness got to run.
+#[inline]
+pub(crate) fn retire() {
+    CONTEXT.with(|context| {
+        context.task.set(ptr::null());
+        context.scope.set(ptr::null());
+    });
+}
+
+/// A poll under way. The task stays current until this is dropped, which must happen inside the poll: after it the
+/// task's memory may go.
+pub(crate) struct Polling<'a> {
+    header: &'a Header,
+}
+
+impl<'a> Polling<'a> {
+    /// Makes the announced task the one being polled.
+    ///
+    /// # Safety
+    /// A task must have been announced, and must stay alive for `'a`.
+    #[inline]
+    pub(crate) unsafe fn begin() -> Self {
+        let task = CONTEXT.with(|context| context.task.get());
+        debug_assert!(!task.is_null(), "a task is polled only by its executor");
+        // SAFETY: the caller vouches for it.
+        let header = unsafe { &*task };
+        Self { header }
+    }
+
+    /// The same for a header that somebody else keeps.
+    pub(crate) fn of(header: &'a Header) -> Self {
+        announce(header);
+        Self { header }
+    }
+
+    #[inline]
+    pub(crate) fn header(&self) -> &'a Header {
+        self.header
+    }
+}
+
+impl Drop for Polling<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        retire();
+    }
+}
+
+/// Runs `f` on the header of the task being polled, if one is.
+#[inline]
+pub(crate) fn with_task<R>(f: impl FnOnce(Option<&Header>) -> R) -> R {
+    let task = CONTEXT.with(|context| context.task.get());
+    // SAFETY: non-null only between `announce` and `retire`, while the task is being polled and so alive; `f` cannot
+    // keep the reference.
+    f(unsafe { task.as_ref() })
+}
+
+/// Runs `f` with `scope` as the one that takes what is left behind.
+pub(crate) fn with_scope<R>(scope: &Scope, f: impl FnOnce() -> R) -> R {
+    struct Restore(*const Scope);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CONTEXT.with(|context| context.scope.set(self.0));
+        }
+    }
+    let _restore = Restore(CONTEXT.with(|context| context.scope.replace(scope)));
+    f()
+}
+
+/// The scope entered last on this thread.
+pub(crate) fn entered_scope() -> Option<Scope> {
+    let scope = CONTEXT.with(|context| context.scope.get());
+    // SAFETY: non-null only inside `with_scope`, which borrows the scope.
+    unsafe { scope.as_ref() }.cloned()
+}
+
+/// Remembers which callback runs, for the report if it panics.
+#[inline]
+pub(crate) fn set_callback(site: Option<Site>) {
+    CONTEXT.with(|context| context.callback.set(site));
+}
+
+/// The callback that runs, or ran into the panic that is being handled.
+pub(crate) fn callback() -> Option<Site> {
+    CONTEXT.with(|context| context.callback.get())
+}

@@ -1,0 +1,263 @@
+//! The heart that tasks, wakers and handles share: the ready queue, the tasks that live, the way in from elsewhere.
+//!
+//! ```text
+//!   waker, Handle, Spawner ── home thread ──> Local: ready queue, task registry
+//!   waker, Remote ────────── other threads ─> Inbox ──(drained by the home thread)──> ready queue
+//! ```
+//!
+//! Nothing in here is borrowed while foreign code runs (polls, callbacks, destructors, wakers): each borrow below ends
+//! in the statement that makes it, or is handed only to this crate's own code.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_task::Runnable;
+
+use crate::callback::Callback;
+use crate::cleanup::{CleanupLimit, Scope};
+use crate::home::HomeCell;
+use crate::inbox::{Inbox, Notify};
+use crate::lost::{Lost, Sink};
+use crate::task::extras::{Extras, IdHash};
+use crate::task::header::Header;
+use crate::task::main::MainTask;
+use crate::task::registry::Registry;
+
+/// One entry of the ready queue: two words.
+pub(crate) enum Entry {
+    /// A task that has been woken.
+    Task(Runnable<Header>),
+    /// A callback whose turn has come.
+    Callback(Rc<dyn Callback>),
+    /// The future that the loop was asked to run to its end; it lives on the runner's stack.
+    Main,
+}
+
+/// What other threads send.
+pub(crate) enum Message {
+    /// A task woken there.
+    Task(Runnable<Header>),
+    /// The future on the runner's stack, woken there.
+    Main,
+    /// Something to do here.
+    Call(Box<dyn FnOnce(&Arc<Core>) + Send>),
+    /// A value that wants to be dropped here; see [`LoopBound`](crate::LoopBound).
+    Parcel(Box<dyn Send>),
+}
+
+/// Shared by the executor and every handle and task of it; the local half only opens on the home thread.
+pub(crate) struct Core {
+    pub(crate) local: HomeCell<Local>,
+    pub(crate) inbox: Inbox<Message>,
+    /// Values and tasks that came too late to be dropped at home.
+    pub(crate) leaked: AtomicUsize,
+}
+
+/// What an executor's owner asked to be told.
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    /// Something became ready between turns.
+    pub(crate) nudge: Option<Rc<dyn Fn()>>,
+    /// A failure that nobody awaits; without it, standard error.
+    pub(crate) sink: Option<Sink>,
+    /// Puts a time limit around a cleanup: the executor has no clock.
+    pub(crate) cleanup_limit: Option<CleanupLimit>,
+}
+
+/// The half that belongs to the home thread.
+pub(crate) struct Local {
+    pub(crate) ready: RefCell<VecDeque<Entry>>,
+    pub(crate) tasks: RefCell<Registry>,
+    /// What few tasks have: names, callbacks, scopes. Apart from the header, so that the many pay nothing for it.
+    pub(crate) extras: RefCell<HashMap<u64, Extras, IdHash>>,
+    pub(crate) next_id: Cell<u64>,
+    /// Tasks spawned and not finished, cleanups among them.
+    pub(crate) alive: Cell<usize>,
+    /// Of those, cleanups on their way.
+    pub(crate) cleanups: Cell<usize>,
+    /// Whether a turn is under way: then nobody needs to be told of a push.
+    pub(crate) turning: Cell<bool>,
+    /// What the executor's owner asked to be told; gone once it is closed.
+    pub(crate) hooks: RefCell<Hooks>,
+    /// The scope of whatever is dropped outside any task.
+    pub(crate) root: RefCell<Option<Scope>>,
+    pub(crate) main: RefCell<Option<Rc<MainTask>>>,
+    pub(crate) closed: Cell<bool>,
+}
+
+impl Core {
+    pub(crate) fn new(notify: Notify, hooks: Hooks) -> Arc<Self> {
+        Arc::new(Self {
+            local: HomeCell::new(Local {
+                ready: RefCell::default(),
+                tasks: RefCell::default(),
+                extras: RefCell::default(),
+                next_id: Cell::new(1),
+                alive: Cell::new(0),
+                cleanups: Cell::new(0),
+                turning: Cell::new(false),
+                hooks: RefCell::new(hooks),
+                root: RefCell::default(),
+                main: RefCell::default(),
+                closed: Cell::new(false),
+            }),
+            inbox: Inbox::new(notify),
+            leaked: AtomicUsize::new(0),
+        })
+    }
+
+    /// The schedule function of every task: the whole cost of a wake on the home thread is in here.
+    #[inline]
+    pub(crate) fn schedule(runnable: Runnable<Header>) {
+        let home = Arc::as_ptr(&runnable.metadata().home);
+        // SAFETY: the runnable holds the core; once it is moved into the core's own queue, the queue holds both, and nothing
+        // runs on this thread that could take it out before `enqueue` has returned. The reference is not used after that.
+        let local = unsafe { &(*home).local };
+        match local.get() {
+            Some(local) => {
+                if let Some(nudge) = local.enqueue(Entry::Task(runnable)) {
+                    nudge();
+                }
+            }
+            None => Self::schedule_from_afar(runnable),
+        }
+    }
+
+    #[cold]
+    fn schedule_from_afar(runnable: Runnable<Header>) {
+        // A reference of our own: once pushed, the task may be run and freed before `push` returns.
+        let home = Arc::clone(&runnable.metadata().home);
+        home.send(Message::Task(runnable));
+    }
+
+    /// Sends something home; if home is gone, leaks it, for it must not be dropped on a thread that is not its own.
+    pub(crate) fn send(&self, message: Message) -> bool {
+        match self.inbox.push(message) {
+            Ok(()) => true,
+            Err(late) => {
+                match late {
+                    // Belongs to nobody's thread: `Send`, so it may be dropped right here.
+                    Message::Call(call) => drop(call),
+                    Message::Main => {}
+                    Message::Task(runnable) => {
+                        self.count_leak();
+                        std::mem::forget(runnable);
+                    }
+                    Message::Parcel(parcel) => {
+                        self.count_leak();
+                        std::mem::forget(parcel);
+                    }
+                }
+                false
+            }
+        }
+    }
+
+    pub(crate) fn count_leak(&self) {
+        // Relaxed: a figure to look at, nothing is ordered by it.
+        self.leaked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Moves what has come in from other threads to the ready queue.
+    pub(crate) fn drain_inbox(self: &Arc<Self>, local: &Local) {
+        // Bounded by what was there: threads that keep sending must not hold the turn.
+        const AT_MOST: usize = 1024;
+        for _ in 0..AT_MOST {
+            match self.inbox.pop() {
+                None => return,
+                Some(Message::Task(runnable)) => local.push(Entry::Task(runnable)),
+                Some(Message::Main) => local.push(Entry::Main),
+                // One at a time, so that one that panics does not take the others with it.
+                Some(Message::Call(call)) => local.guarded(|| call(self)),
+                Some(Message::Parcel(parcel)) => local.guarded(|| drop(parcel)),
+            }
+        }
+    }
+}
+
+impl Local {
+    #[inline]
+    pub(crate) fn push(&self, entry: Entry) {
+        if let Some(nudge) = self.enqueue(entry) {
+            nudge();
+        }
+    }
+
+    /// Adds to the ready queue. Gives what the caller must then call, if there is something: between turns, whoever drives
+    /// the executor wants to hear of it.
+    #[inline]
+    #[must_use]
+    fn enqueue(&self, entry: Entry) -> Option<Rc<dyn Fn()>> {
+        self.ready.borrow_mut().push_back(entry);
+        if self.turning.get() { None } else { self.nudge() }
+    }
+
+    #[cold]
+    fn nudge(&self) -> Option<Rc<dyn Fn()>> {
+        self.hooks.borrow().nudge.clone()
+    }
+
+    /// Runs what came from elsewhere; a panic is reported and goes no further.
+    pub(crate) fn guarded(&self, f: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+            self.report(Lost::in_callback(payload, None));
+        }
+    }
+
+    #[inline]
+    pub(crate) fn pop(&self) -> Option<Entry> {
+        self.ready.borrow_mut().pop_front()
+    }
+
+    /// The next task number: never used again by this executor.
+    pub(crate) fn take_id(&self) -> u64 {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        id
+    }
+
+    /// Runs `f` on the extras of a task, making them if there are none.
+    pub(crate) fn with_extras<R>(&self, header: &Header, f: impl FnOnce(&mut Extras) -> R) -> R {
+        header.set(Header::EXTRAS);
+        f(self.extras.borrow_mut().entry(header.id()).or_default())
+    }
+
+    /// Runs `f` on the extras of a task that has some.
+    pub(crate) fn extras<R>(&self, header: &Header, f: impl FnOnce(&mut Extras) -> R) -> Option<R> {
+        if !header.has(Header::EXTRAS) {
+            return None;
+        }
+        self.extras
+            .borrow_mut()
+            .get_mut(&header.id())
+            .map(f)
+    }
+
+    pub(crate) fn forget_extras(&self, header: &Header) {
+        if header.has(Header::EXTRAS) {
+            // Bound first: dropping extras may run foreign destructors, which must not find the map borrowed.
+            let gone = self
+                .extras
+                .borrow_mut()
+                .remove(&header.id());
+            drop(gone);
+        }
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("home", &self.local.home())
+            .field("inbox", &self.inbox)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a thing was made, for reports.
+pub(crate) type Site = &'static Location<'static>;

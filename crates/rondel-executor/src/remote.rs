@@ -1,0 +1,350 @@
+//! The executor from other threads.
+
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::core::{Core, Message};
+use crate::spawner::Spawner;
+use crate::task::handle::Task;
+use crate::task::join_error::JoinError;
+
+/// A handle to an executor that may be used from any thread: `Send + Sync`, cheap to clone.
+///
+/// ```
+/// use rondel_executor::Executor;
+///
+/// let executor = Executor::new();
+/// let remote = executor.remote();
+/// let sum = std::thread::spawn(move || remote.spawn(async { 1 + 1 }).unwrap())
+///     .join()
+///     .unwrap();
+/// executor.run_until_idle();
+/// assert_eq!(std::thread::spawn(move || sum.result(None).unwrap()).join().unwrap(), 2);
+/// ```
+#[derive(Clone)]
+pub struct Remote(Arc<Core>);
+
+/// The executor is closed: it takes nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecutorClosed;
+
+impl fmt::Display for ExecutorClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the executor is closed")
+    }
+}
+
+impl Error for ExecutorClosed {}
+
+impl Remote {
+    pub(crate) fn of(core: &Arc<Core>) -> Self {
+        Self(Arc::clone(core))
+    }
+
+    /// Schedules `callback` on the executor's thread, and has it notified. Called on that thread itself it goes straight
+    /// to the end of the ready queue, so that the order of calls is kept. asyncio: `call_soon_threadsafe`.
+    ///
+    /// # Errors
+    /// [`ExecutorClosed`]; the closure is dropped on the calling thread.
+    #[track_caller]
+    pub fn call_soon(&self, callback: impl FnOnce() + Send + 'static) -> Result<(), ExecutorClosed> {
+        if let Some(spawner) = Spawner::of(&self.0) {
+            return if spawner.local().closed.get() {
+                Err(ExecutorClosed)
+            } else {
+                spawner.call_soon(callback);
+                Ok(())
+            };
+        }
+        let site = std::panic::Location::caller();
+        self.send(Message::Call(Box::new(move |core| {
+            if let Some(spawner) = Spawner::of(core) {
+                spawner.push(crate::callback::Once::new(site, callback));
+            }
+        })))
+    }
+
+    /// Runs `future` as a task of the executor. asyncio: `run_coroutine_threadsafe`.
+    ///
+    /// # Errors
+    /// [`ExecutorClosed`]; the future is dropped on the calling thread.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> Result<RemoteTask<F::Output>, ExecutorClosed>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.spawn_with(move || future)
+    }
+
+    /// Calls `make` on the executor's thread and runs the future it gives, which may be `!Send`, as a task there.
+    ///
+    /// # Errors
+    /// [`ExecutorClosed`]; the closure is dropped on the calling thread.
+    #[track_caller]
+    pub fn spawn_with<M, F>(&self, make: M) -> Result<RemoteTask<F::Output>, ExecutorClosed>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future + 'static,
+        F::Output: Send + 'static,
+    {
+        let shared = Arc::new(Shared::default());
+        let completer = Completer(Some(Arc::clone(&shared)));
+        let home = self.0.clone();
+        self.call_soon(move || {
+            if let Some(spawner) = Spawner::of(&home) {
+                let task = spawner.spawn(async move { make().await });
+                spawner.spawn(deliver(task, completer)).detach();
+            }
+        })?;
+        Ok(RemoteTask {
+            shared,
+            home: self.clone(),
+        })
+    }
+
+    /// Whether the calling thread is the executor's own.
+    pub fn is_home(&self) -> bool {
+        self.0.local.is_home()
+    }
+
+    /// Whether the executor is closed.
+    pub fn is_closed(&self) -> bool {
+        self.0.inbox.is_closed()
+    }
+
+    /// Calls the executor's notification, without anything to go with it.
+    pub fn notify(&self) {
+        self.0.inbox.notify();
+    }
+
+    /// Values and tasks leaked because they reached this executor after it had closed.
+    pub fn leaked(&self) -> usize {
+        self.0.leaked.load(Ordering::Relaxed)
+    }
+
+    fn send(&self, message: Message) -> Result<(), ExecutorClosed> {
+        if self.0.send(message) { Ok(()) } else { Err(ExecutorClosed) }
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote")
+            .field("home", &self.0.local.home())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}
+
+/// A task of an executor on another thread, as [`Remote::spawn`] returns it. `Send`; dropping it detaches.
+///
+/// It is a future as well, for tasks of other executors to await.
+pub struct RemoteTask<T> {
+    shared: Arc<Shared<T>>,
+    home: Remote,
+}
+
+/// Why [`RemoteTask::result`] gave no value.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RemoteError<T> {
+    /// The task was cancelled or panicked, or the executor closed.
+    Join(JoinError),
+    /// It has not finished within the time given; here it is, to be asked again.
+    TimedOut(RemoteTask<T>),
+    /// The calling thread is the one that the task runs on: waiting here, it could never finish.
+    OwnThread(RemoteTask<T>),
+}
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    finished: Condvar,
+    cancel: AtomicBool,
+}
+
+struct State<T> {
+    outcome: Option<Result<T, JoinError>>,
+    finished: bool,
+    /// The task of another executor that awaits the outcome.
+    awaiter: Option<Waker>,
+    /// The task at home that will deliver it.
+    deliverer: Option<Waker>,
+}
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(State {
+                outcome: None,
+                finished: false,
+                awaiter: None,
+                deliverer: None,
+            }),
+            finished: Condvar::new(),
+            cancel: AtomicBool::new(false),
+        }
+    }
+}
+
+impl<T> Shared<T> {
+    /// Nothing that runs under the lock can panic half-way, so a poisoned one is as good as any.
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn complete(&self, outcome: Result<T, JoinError>) {
+        let awaiter = {
+            let mut state = self.lock();
+            state.outcome = Some(outcome);
+            state.finished = true;
+            state.deliverer = None;
+            state.awaiter.take()
+        };
+        self.finished.notify_all();
+        if let Some(awaiter) = awaiter {
+            awaiter.wake();
+        }
+    }
+}
+
+/// Delivers the outcome; dropped before (the executor closed), it delivers that.
+struct Completer<T>(Option<Arc<Shared<T>>>);
+
+impl<T> Drop for Completer<T> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.take() {
+            shared.complete(Err(JoinError::Cancelled));
+        }
+    }
+}
+
+/// Awaits the task at home, passing on the wish to cancel it.
+async fn deliver<T>(mut task: Task<T>, mut completer: Completer<T>) {
+    let outcome = poll_fn(|cx| {
+        if let Some(shared) = &completer.0 {
+            shared.lock().deliverer = Some(cx.waker().clone());
+            // After the waker is in place: a wish that comes later finds it.
+            if shared.cancel.load(Ordering::Acquire) {
+                task.cancel();
+            }
+        }
+        Pin::new(&mut task).poll(cx)
+    })
+    .await;
+    if let Some(shared) = completer.0.take() {
+        shared.complete(outcome);
+    }
+}
+
+impl<T> RemoteTask<T> {
+    /// Waits on the calling thread until the task has finished, at most `timeout` (`None`: as long as it takes).
+    ///
+    /// # Errors
+    /// [`RemoteError`]; when there is nothing to return yet, it gives the task back.
+    pub fn result(self, timeout: Option<Duration>) -> Result<T, RemoteError<T>> {
+        if self.home.is_home() && !self.is_finished() {
+            return Err(RemoteError::OwnThread(self));
+        }
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut state = self.shared.lock();
+        while !state.finished {
+            state = match deadline {
+                None => self
+                    .shared
+                    .finished
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        drop(state);
+                        return Err(RemoteError::TimedOut(self));
+                    }
+                    self.shared
+                        .finished
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+        let outcome = state.outcome.take();
+        drop(state);
+        outcome
+            .unwrap_or(Err(JoinError::Taken))
+            .map_err(RemoteError::Join)
+    }
+
+    /// Asks the task to stop, as [`Task::cancel`](crate::Task::cancel) does.
+    pub fn cancel(&self) {
+        self.shared.cancel.store(true, Ordering::Release);
+        let deliverer = self.shared.lock().deliverer.take();
+        if let Some(deliverer) = deliverer {
+            deliverer.wake();
+        }
+    }
+
+    /// Whether the outcome is there, or has been taken.
+    pub fn is_finished(&self) -> bool {
+        self.shared.lock().finished
+    }
+}
+
+impl<T> Future for RemoteTask<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.shared.lock();
+        if state.finished {
+            return Poll::Ready(
+                state
+                    .outcome
+                    .take()
+                    .unwrap_or(Err(JoinError::Taken)),
+            );
+        }
+        match &mut state.awaiter {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => state.awaiter = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl<T> fmt::Debug for RemoteTask<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteTask")
+            .field("finished", &self.is_finished())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for RemoteError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Join(error) => fmt::Display::fmt(error, f),
+            Self::TimedOut(_) => f.write_str("the task has not finished within the time given"),
+            Self::OwnThread(_) => f.write_str(
+                "waiting for a task on its own loop's thread would wait for ever; await it there instead",
+            ),
+        }
+    }
+}
+
+impl<T: fmt::Debug> Error for RemoteError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Join(error) => Some(error),
+            _ => None,
+        }
+    }
+}

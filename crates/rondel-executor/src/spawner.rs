@@ -1,0 +1,158 @@
+//! The executor from inside: what tasks and callbacks use to start others.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::callback::{Callback, Handle, Once};
+use crate::context;
+use crate::core::{Core, Entry, Local};
+use crate::lost::Lost;
+use crate::remote::Remote;
+use crate::task::handle::Task;
+use crate::task::harness;
+use crate::task::info::TaskInfo;
+
+/// A handle to an executor on its own thread: spawns tasks and schedules callbacks, `!Send` ones too. Cheap to clone.
+///
+/// ```
+/// use rondel_executor::{Executor, Spawner};
+///
+/// let executor = Executor::new();
+/// let outer = executor.spawn(async {
+///     let here = Spawner::current().expect("inside a turn");
+///     here.spawn(async { 42 }).await
+/// });
+/// executor.run_until_idle();
+/// assert!(outer.is_finished());
+/// ```
+#[derive(Clone)]
+pub struct Spawner {
+    core: Arc<Core>,
+    _stays_home: PhantomData<*const ()>,
+}
+
+impl Spawner {
+    /// The executor whose turn it is on this thread; `None` outside a turn.
+    pub fn current() -> Option<Self> {
+        Self::of(&context::current_core()?)
+    }
+
+    pub(crate) fn of(core: &Arc<Core>) -> Option<Self> {
+        core.local.is_home().then(|| Self {
+            core: Arc::clone(core),
+            _stays_home: PhantomData,
+        })
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    #[inline]
+    pub(crate) fn local(&self) -> &Local {
+        self.core
+            .local
+            .get()
+            .expect("a Spawner stays on its executor's thread")
+    }
+
+    /// Makes a task of `future` and puts it at the end of the ready queue. One allocation for futures below 2 KiB.
+    ///
+    /// After the executor has been closed the future is dropped at once, and the task answers `Cancelled`.
+    #[track_caller]
+    #[inline]
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        Task::new(harness::spawn(&self.core, self.local(), future, Location::caller(), 0))
+    }
+
+    /// Schedules `callback` behind everything that is ready now. One allocation.
+    ///
+    /// After the executor has been closed the closure is dropped, uncalled.
+    #[track_caller]
+    #[inline]
+    pub fn call_soon(&self, callback: impl FnOnce() + 'static) -> Handle {
+        let once = Once::new(Location::caller(), callback);
+        let local = self.local();
+        let handle = Handle::new(Rc::clone(&once));
+        if local.closed.get() {
+            handle.cancel();
+        } else {
+            local.push(Entry::Callback(once));
+        }
+        handle
+    }
+
+    /// Puts a callback at the end of the ready queue as it is, without allocating. See [`Callback`].
+    #[inline]
+    pub fn push(&self, callback: Rc<dyn Callback>) {
+        let local = self.local();
+        if !local.closed.get() {
+            local.push(Entry::Callback(callback));
+        }
+    }
+
+    /// Reports a failure that nobody awaits, as the executor does with its own.
+    pub fn report(&self, lost: Lost) {
+        self.local().report(lost);
+    }
+
+    /// Entries that are ready to run.
+    pub fn ready_len(&self) -> usize {
+        self.local().ready.borrow().len()
+    }
+
+    /// Every task alive, as it is now: those that have been suspended first, then those not yet begun.
+    pub fn tasks(&self) -> Vec<TaskInfo> {
+        let local = self.local();
+        let mut infos: Vec<_> = local
+            .tasks
+            .borrow()
+            .iter()
+            .map(|(header, _)| TaskInfo::of(header, local))
+            .collect();
+        infos.extend(
+            local
+                .ready
+                .borrow()
+                .iter()
+                .filter_map(|entry| match entry {
+                    Entry::Task(runnable) => {
+                        let info = TaskInfo::of(runnable.metadata(), local);
+                        info.slot().is_none().then_some(info)
+                    }
+                    _ => None,
+                }),
+        );
+        infos
+    }
+
+    /// The task being polled on this thread, of whatever executor; `None` in callbacks and outside turns.
+    pub fn current_task() -> Option<TaskInfo> {
+        context::with_task(|task| {
+            let header = task?;
+            Some(TaskInfo::of(header, header.home.local.get()?))
+        })
+    }
+
+    /// A handle for other threads.
+    pub fn remote(&self) -> Remote {
+        Remote::of(&self.core)
+    }
+}
+
+impl fmt::Debug for Spawner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spawner")
+            .field("ready", &self.ready_len())
+            .field("tasks", &self.local().alive.get())
+            .finish()
+    }
+}

@@ -1,0 +1,10 @@
+//! Tasks: what they carry, how they are driven, the handle, and the list of those that live.
+
+pub(crate) mod extras;
+pub(crate) mod handle;
+pub(crate) mod harness;
+pub(crate) mod header;
+pub(crate) mod info;
+pub(crate) mod join_error;
+pub(crate) mod main;
+pub(crate) mod registry;

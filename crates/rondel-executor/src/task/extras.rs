@@ -1,0 +1,61 @@
+//! What few tasks have, kept beside the header so that the many do not carry it.
+
+use std::any::Any;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::rc::Rc;
+
+use crate::cleanup::Scope;
+use crate::task::info::TaskInfo;
+
+/// A callback for when the task is done, with the number that removes it.
+pub(crate) type DoneCallback = (u64, Box<dyn FnOnce(&TaskInfo)>);
+
+#[derive(Default)]
+pub(crate) struct Extras {
+    pub(crate) name: Option<Rc<str>>,
+    pub(crate) done: Vec<DoneCallback>,
+    /// What the task has left behind and must wait for.
+    pub(crate) scope: Option<Scope>,
+    /// The output of a task whose cleanup is still under way.
+    pub(crate) parked: Option<Box<dyn Any>>,
+    /// What the task panicked with, until somebody takes it.
+    pub(crate) panic: Option<Box<dyn Any + Send>>,
+}
+
+/// Task numbers are unique and dense already: multiplied once to spread them, never hashed.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct IdHash(u64);
+
+impl BuildHasher for IdHash {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        Self(0)
+    }
+}
+
+impl Hasher for IdHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+impl fmt::Debug for Extras {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extras")
+            .field("name", &self.name)
+            .field("callbacks", &self.done.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,383 @@
+//! The handle of a task.
+
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::core::{Entry, Local};
+use crate::lost::{Lost, LostKind};
+use crate::spawner::Spawner;
+use crate::task::harness::{Raw, report_panic};
+use crate::task::header::{Header, NO_SLOT};
+use crate::task::info::{TaskId, TaskInfo};
+use crate::task::join_error::{JoinError, PanicPayload};
+use crate::wait::Waits;
+
+/// A task: a future that its executor drives, and the handle to its outcome.
+///
+/// Awaiting it gives the output, or [`JoinError`] if it was cancelled or panicked. Dropping it *detaches*: the task runs
+/// on, and a panic of it goes to the executor's report of lost failures. A handle stays on its executor's thread.
+///
+/// asyncio: `Task`. tokio: `JoinHandle`, which detaches as well; smol's `Task` cancels when dropped, this one does not.
+///
+/// ```
+/// use rondel_executor::Executor;
+///
+/// let executor = Executor::new();
+/// let three = executor.spawn(async { 1 + 2 }).named("three");
+/// let nine = executor.spawn(async move { 3 * three.await.unwrap() });
+/// executor.run_until_idle();
+/// assert_eq!(nine.into_result().unwrap().unwrap(), 9);
+/// ```
+///
+/// # Cancel safety
+/// Awaiting `&mut task` and dropping that future loses nothing: the task runs on and can be awaited again.
+pub struct Task<T> {
+    /// `None` once the outcome has been taken from the task.
+    raw: Option<Raw<T>>,
+    /// The outcome, if it was waited for and left here.
+    outcome: Option<Result<T, JoinError>>,
+    _stays_home: PhantomData<*const ()>,
+}
+
+/// Removes a done-callback; see [`Task::on_done`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DoneToken(u64);
+
+impl<T> Unpin for Task<T> {}
+
+impl<T: 'static> Task<T> {
+    pub(crate) fn new(raw: Raw<T>) -> Self {
+        Self {
+            raw: Some(raw),
+            outcome: None,
+            _stays_home: PhantomData,
+        }
+    }
+}
+
+impl<T> Task<T> {
+    /// Asks the task to stop. At its turn its future is dropped where it is suspended, what that leaves to clean up is
+    /// cleaned up, and then the task is done, as cancelled. If it finishes first, its result stands.
+    ///
+    /// Returns whether the request was accepted: `false` for a task that is done. Asking twice is the same as once.
+    #[expect(clippy::must_use_candidate, reason = "most callers do not care whether it was done")]
+    pub fn cancel(&self) -> bool {
+        match &self.raw {
+            Some(raw) => cancel(raw.metadata()),
+            None => false,
+        }
+    }
+
+    /// Whether the task is done: its outcome is decided, and what it left behind is cleaned up.
+    pub fn is_finished(&self) -> bool {
+        self.raw
+            .as_ref()
+            .is_none_or(|raw| raw.metadata().has(Header::FINISHED))
+    }
+
+    /// The task's number.
+    ///
+    /// # Panics
+    /// Never while the outcome has not been taken; a task that has given it away has nothing left to say, and answers 0.
+    pub fn id(&self) -> TaskId {
+        TaskId(
+            self.raw
+                .as_ref()
+                .map_or(0, |raw| raw.metadata().id()),
+        )
+    }
+
+    /// The task's name: the one it was given, else `Task-N`.
+    pub fn name(&self) -> String {
+        self.info()
+            .map_or_else(String::new, |info| info.name())
+    }
+
+    /// Names the task, for reports. Names need not be unique.
+    #[must_use]
+    pub fn named(self, name: impl Into<String>) -> Self {
+        self.set_name(name);
+        self
+    }
+
+    /// Names the task, or names it anew.
+    pub fn set_name(&self, name: impl Into<String>) {
+        if let Some((header, local)) = self.reach() {
+            let name: Rc<str> = name.into().into();
+            local.with_extras(header, |extras| extras.name = Some(name));
+        }
+    }
+
+    /// Where the task was spawned.
+    pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
+        self.raw.as_ref().map(|raw| raw.metadata().site)
+    }
+
+    /// What can be said about the task now; `None` once its outcome has been taken.
+    pub fn info(&self) -> Option<TaskInfo> {
+        self.reach()
+            .map(|(header, local)| TaskInfo::of(header, local))
+    }
+
+    /// Calls `callback` when the task is done: through the ready queue, in the order of registration, also if it is done
+    /// already. asyncio: `add_done_callback`.
+    ///
+    /// The callback learns how the task ended; its result stays for whoever awaits it.
+    pub fn on_done(&self, callback: impl FnOnce(&TaskInfo) + 'static) -> Option<DoneToken> {
+        let (header, local) = self.reach()?;
+        if header.has(Header::FINISHED) {
+            let info = TaskInfo::of(header, local);
+            let _scheduled = Spawner::of(&header.home)?.call_soon(move || callback(&info));
+            return None;
+        }
+        let token = local.take_id();
+        local.with_extras(header, |extras| {
+            extras.done.push((token, Box::new(callback)));
+        });
+        Some(DoneToken(token))
+    }
+
+    /// Takes a done-callback back. `false` if it was taken back before or is on its way to be called.
+    pub fn remove_on_done(&self, token: DoneToken) -> bool {
+        let Some((header, local)) = self.reach() else {
+            return false;
+        };
+        let removed = local.extras(header, |extras| {
+            let place = extras
+                .done
+                .iter()
+                .position(|(number, _)| *number == token.0)?;
+            Some(extras.done.remove(place))
+        });
+        // Bound: the closure's destructor must not find the table borrowed.
+        removed.flatten().is_some()
+    }
+
+    /// Waits until the task is done and leaves its outcome here, for [`result`](Task::result).
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub fn done(&mut self) -> impl Future<Output = ()> + '_ {
+        poll_fn(|cx| {
+            if self.outcome.is_none() && self.raw.is_some() {
+                match Pin::new(&mut *self).poll(cx) {
+                    Poll::Ready(outcome) => self.outcome = Some(outcome),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            Poll::Ready(())
+        })
+    }
+
+    /// The outcome of a task that is done; `None` while it is not, and after the outcome has been taken by awaiting.
+    /// asyncio: `Task.result()` and `Task.exception()`.
+    pub fn result(&mut self) -> Option<&Result<T, JoinError>> {
+        self.look();
+        self.outcome.as_ref()
+    }
+
+    /// The outcome of a task that is done, by value; otherwise the task itself.
+    ///
+    /// # Errors
+    /// Gives the task back if it is not done.
+    pub fn into_result(mut self) -> Result<Result<T, JoinError>, Self> {
+        self.look();
+        match self.outcome.take() {
+            Some(outcome) => Ok(outcome),
+            None => Err(self),
+        }
+    }
+
+    /// Lets go of the handle, as dropping it does: the task runs on.
+    pub fn detach(self) {
+        drop(self);
+    }
+
+    /// Fetches the outcome if it is there.
+    fn look(&mut self) {
+        if self.outcome.is_none() && self.raw.is_some() && self.is_finished() {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            if let Poll::Ready(outcome) = Pin::new(&mut *self).poll(&mut cx) {
+                self.outcome = Some(outcome);
+            }
+        }
+    }
+
+    fn reach(&self) -> Option<(&Header, &Local)> {
+        let header = self.raw.as_ref()?.metadata();
+        Some((header, at_home(header)))
+    }
+}
+
+impl<T: 'static, E> Task<Result<T, E>>
+where
+    E: Into<Box<dyn Error>> + 'static,
+{
+    /// Lets the task run on, and reports its error, should it return one, like a lost panic. A cancelled task is not an
+    /// error.
+    #[track_caller]
+    pub fn detach_reported(self) {
+        let Some((header, local)) = self.reach() else {
+            return;
+        };
+        let core = Arc::clone(&header.home);
+        let info = TaskInfo::of(header, local);
+        let watch = async move {
+            match self.await {
+                Ok(Err(error)) => Some(Lost::in_task(LostKind::TaskFailed(error.into()), Some(info))),
+                Err(JoinError::Panicked(payload)) => Some(Lost::in_task(LostKind::TaskPanicked(payload), Some(info))),
+                _ => None,
+            }
+        };
+        let Some(spawner) = Spawner::of(&core) else {
+            return;
+        };
+        spawner
+            .spawn(async move {
+                let lost = watch.await;
+                if let (Some(lost), Some(local)) = (lost, core.local.get()) {
+                    local.report(lost);
+                }
+            })
+            .detach();
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(outcome) = self.outcome.take() {
+            return Poll::Ready(outcome);
+        }
+        let Some(raw) = &mut self.raw else {
+            return Poll::Ready(Err(JoinError::Taken));
+        };
+        match Pin::new(&mut *raw).poll(cx) {
+            Poll::Pending => {
+                Waits::TASK.label(raw.metadata().slot.get());
+                Poll::Pending
+            }
+            Poll::Ready(output) => {
+                let header = raw.metadata();
+                let outcome = match output {
+                    Some(output) => Ok(output),
+                    None => Err(why_not(header)),
+                };
+                if header.has(Header::EXTRAS) {
+                    at_home(header).forget_extras(header);
+                }
+                self.raw = None;
+                Poll::Ready(outcome)
+            }
+        }
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        if let Some(raw) = self.raw.take() {
+            let header = raw.metadata();
+            header.set(Header::DETACHED);
+            if header.has(Header::FINISHED) && header.has(Header::EXTRAS) {
+                let local = at_home(header);
+                report_panic(header, local);
+                local.forget_extras(header);
+            }
+            raw.detach();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.info() {
+            Some(info) => f
+                .debug_struct("Task")
+                .field("id", &info.id.0)
+                .field("name", &info.name())
+                .field("outcome", &info.outcome())
+                .field("spawned_at", &format_args!("{}", info.site))
+                .finish(),
+            None => f.write_str("Task(taken)"),
+        }
+    }
+}
+
+/// The local half of a task's executor: a `Task` never leaves its thread.
+fn at_home(header: &Header) -> &Local {
+    header
+        .home
+        .local
+        .get()
+        .expect("a Task stays on its executor's thread")
+}
+
+#[cold]
+fn why_not(header: &Header) -> JoinError {
+    let payload = at_home(header)
+        .extras(header, |extras| extras.panic.take())
+        .flatten();
+    match payload {
+        Some(payload) => JoinError::Panicked(PanicPayload(payload)),
+        None => JoinError::Cancelled,
+    }
+}
+
+/// Flags a task and puts it into the queue, whatever it is waiting for.
+pub(crate) fn cancel(header: &Header) -> bool {
+    if header.has(Header::FINISHED | Header::SHIELDED) {
+        return false;
+    }
+    if header.has(Header::CLEANING) {
+        return true;
+    }
+    header.set(Header::CANCEL);
+    let slot = header.slot.get();
+    if slot != NO_SLOT {
+        // Cloned, so that the registry is not borrowed while the wake runs.
+        let waker = at_home(header)
+            .tasks
+            .borrow()
+            .waker(slot)
+            .cloned();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+    // Without a slot it has not been suspended yet: it is in the queue, or being polled, and sees the flag there.
+    true
+}
+
+/// Cancels every task of an executor except cleanups; gives their number.
+pub(crate) fn cancel_all(local: &Local) -> usize {
+    let mut wakers = Vec::new();
+    for (header, waker) in local.tasks.borrow().iter() {
+        if !header.has(Header::FINISHED | Header::SHIELDED | Header::CLEANING) {
+            header.set(Header::CANCEL);
+            wakers.push(waker.clone());
+        }
+    }
+    let mut cancelled = wakers.len();
+    // Those that have not been polled yet are in the queue and nowhere else.
+    for entry in local.ready.borrow().iter() {
+        if let Entry::Task(runnable) = entry {
+            let header = runnable.metadata();
+            if header.slot.get() == NO_SLOT && !header.has(Header::SHIELDED | Header::CANCEL) {
+                header.set(Header::CANCEL);
+                cancelled += 1;
+            }
+        }
+    }
+    for waker in wakers {
+        waker.wake();
+    }
+    cancelled
+}

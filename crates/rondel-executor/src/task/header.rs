@@ -1,0 +1,96 @@
+//! What every task carries: 32 bytes beside its future.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use crate::core::{Core, Site};
+use crate::wait::Waits;
+
+/// The metadata of a task. The home pointer and the constants may be read anywhere; the cells belong to the home thread.
+pub(crate) struct Header {
+    pub(crate) home: Arc<Core>,
+    pub(crate) site: Site,
+    id_low: u32,
+    id_high: u16,
+    flags: Cell<u8>,
+    waits: Cell<Waits>,
+    /// Where the registry keeps the task once it has been suspended.
+    pub(crate) slot: Cell<u32>,
+    /// What exactly it waits on, in terms of `waits`: for a task, the slot of the one it awaits.
+    waits_on: Cell<u32>,
+}
+
+// SAFETY: `home`, `site` and the id are `Send + Sync` themselves. The cells are touched by the executor, by `Task` and by
+// wait labels only, all of which run on the home thread: the executor and `Task` are `!Send`, labels reach the header
+// through the thread-local that the executor sets while it polls there. The schedule function, which does run on other
+// threads, reads `home` and nothing else. Dropping a header anywhere drops an `Arc` and plain data.
+unsafe impl Send for Header {}
+// SAFETY: as above.
+unsafe impl Sync for Header {}
+
+/// The slot of a task that the registry does not know (yet, or any more).
+pub(crate) const NO_SLOT: u32 = u32::MAX;
+
+impl Header {
+    /// `cancel()` was called and has not been acted upon.
+    pub(crate) const CANCEL: u8 = 1;
+    /// The future is gone; what it left behind is being cleaned up.
+    pub(crate) const CLEANING: u8 = 1 << 1;
+    /// The outcome is decided and there for the taking.
+    pub(crate) const FINISHED: u8 = 1 << 2;
+    /// Nobody holds the handle.
+    pub(crate) const DETACHED: u8 = 1 << 3;
+    /// Outcome: the future panicked.
+    pub(crate) const PANICKED: u8 = 1 << 4;
+    /// Outcome: the future was dropped by `cancel()`.
+    pub(crate) const CANCELLED: u8 = 1 << 5;
+    /// The side table may have an entry for the task.
+    pub(crate) const EXTRAS: u8 = 1 << 6;
+    /// Cannot be cancelled: a cleanup.
+    pub(crate) const SHIELDED: u8 = 1 << 7;
+
+    #[inline]
+    pub(crate) fn new(home: Arc<Core>, site: Site, id: u64, flags: u8) -> Self {
+        Self {
+            home,
+            site,
+            id_low: id as u32,
+            // 48 bits: at forty million tasks a second they last for eighty days, and then only repeat in reports.
+            id_high: (id >> 32) as u16,
+            flags: Cell::new(flags),
+            waits: Cell::new(Waits::NOTHING),
+            slot: Cell::new(NO_SLOT),
+            waits_on: Cell::new(0),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn id(&self) -> u64 {
+        u64::from(self.id_high) << 32 | u64::from(self.id_low)
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, flags: u8) -> bool {
+        self.flags.get() & flags != 0
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, flags: u8) {
+        self.flags.set(self.flags.get() | flags);
+    }
+
+    #[inline]
+    pub(crate) fn clear(&self, flags: u8) {
+        self.flags.set(self.flags.get() & !flags);
+    }
+
+    #[inline]
+    pub(crate) fn label(&self, waits: Waits, on: u32) {
+        self.waits.set(waits);
+        self.waits_on.set(on);
+    }
+
+    pub(crate) fn waits(&self) -> (Waits, u32) {
+        (self.waits.get(), self.waits_on.get())
+    }
+}

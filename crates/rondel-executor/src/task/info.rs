@@ -1,0 +1,130 @@
+//! What can be said about a task without holding it.
+
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::core::Local;
+use crate::task::header::Header;
+use crate::wait::Waits;
+
+/// The number of a task, given in the order of spawning and never used again by its executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(pub(crate) u64);
+
+impl TaskId {
+    /// The number itself; the first task of an executor has 1.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A task as it was when it was looked at: number, name, where it was spawned, what it waits for.
+///
+/// Done-callbacks get one, reports of lost errors carry one, and [`Executor::tasks`](crate::Executor::tasks) lists one for
+/// every task alive.
+#[derive(Clone, Debug)]
+pub struct TaskInfo {
+    pub(crate) id: TaskId,
+    pub(crate) name: Option<Rc<str>>,
+    pub(crate) site: &'static Location<'static>,
+    pub(crate) waits: Waits,
+    pub(crate) waits_on: u32,
+    pub(crate) slot: u32,
+    pub(crate) flags: Outcome,
+}
+
+/// How far a task has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It has not ended.
+    Pending,
+    /// Its future returned.
+    Finished,
+    /// It was cancelled and its future dropped.
+    Cancelled,
+    /// Its future panicked.
+    Panicked,
+}
+
+impl TaskInfo {
+    pub(crate) fn of(header: &Header, local: &Local) -> Self {
+        let (waits, waits_on) = header.waits();
+        Self {
+            id: TaskId(header.id()),
+            name: local
+                .extras(header, |extras| extras.name.clone())
+                .flatten(),
+            site: header.site,
+            waits,
+            waits_on,
+            slot: header.slot.get(),
+            flags: if header.has(Header::PANICKED) {
+                Outcome::Panicked
+            } else if header.has(Header::CANCELLED) {
+                Outcome::Cancelled
+            } else if header.has(Header::FINISHED) {
+                Outcome::Finished
+            } else {
+                Outcome::Pending
+            },
+        }
+    }
+
+    /// The task's number.
+    pub const fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// The task's name: the one it was given, else `Task-N` with its number, as asyncio does.
+    pub fn name(&self) -> String {
+        match &self.name {
+            Some(name) => name.to_string(),
+            None => format!("Task-{}", self.id),
+        }
+    }
+
+    /// Where it was spawned.
+    pub const fn spawned_at(&self) -> &'static Location<'static> {
+        self.site
+    }
+
+    /// What it waited for when it was last suspended.
+    pub const fn waits(&self) -> Waits {
+        self.waits
+    }
+
+    /// What exactly it waited on; [`Waits`] says in terms of what. For [`Waits::TASK`] it is the awaited task's
+    /// [`slot`](TaskInfo::slot).
+    pub const fn waits_on(&self) -> u32 {
+        self.waits_on
+    }
+
+    /// The executor's place for the task while it is alive and has been suspended; `None` before and after.
+    pub fn slot(&self) -> Option<u32> {
+        (self.slot != crate::task::header::NO_SLOT).then_some(self.slot)
+    }
+
+    /// How far it has come.
+    pub const fn outcome(&self) -> Outcome {
+        self.flags
+    }
+}
+
+/// `Task-3 spawned at src/main.rs:10:5`.
+impl fmt::Display for TaskInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name:?}")?,
+            None => write!(f, "Task-{}", self.id)?,
+        }
+        write!(f, " spawned at {}", self.site)
+    }
+}

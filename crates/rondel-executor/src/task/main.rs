@@ -1,0 +1,182 @@
+//! The main future: a task whose future lives on the stack of whoever runs it to its end.
+//!
+//! It may borrow, so it cannot be handed to the queue. What stands in the queue in its place is a marker; the runner polls
+//! the future when it finds it. In every other respect (name, cancellation, cleanup) it is a task as any other.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use crate::context::{Polling, Turn};
+use crate::core::{Core, Entry, Local, Message, Site};
+use crate::executor::Executor;
+use crate::task::handle::cancel;
+use crate::task::harness::{clean_up, drive, finish};
+use crate::task::header::Header;
+use crate::task::info::TaskInfo;
+use crate::task::join_error::{JoinError, PanicPayload};
+
+/// What the executor knows of the main future while it is being run.
+pub(crate) struct MainTask {
+    pub(crate) header: Header,
+    waker: Arc<MainWaker>,
+}
+
+impl MainTask {
+    pub(crate) fn cancel(&self) -> bool {
+        let accepted = cancel(&self.header);
+        if accepted {
+            self.waker.wake_by_ref();
+        }
+        accepted
+    }
+}
+
+/// Puts the marker into the queue, once until it is polled again.
+struct MainWaker {
+    core: Arc<Core>,
+    queued: AtomicBool,
+}
+
+impl Wake for MainWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // AcqRel: what the waker's thread did before the wake happens before the poll that the marker leads to.
+        if self.queued.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        match self.core.local.get() {
+            Some(local) => local.push(Entry::Main),
+            None => {
+                self.core.send(Message::Main);
+            }
+        }
+    }
+}
+
+/// A future being run to its end by an executor's owner, in place.
+///
+/// Make one with [`Executor::main`], then run batches; whenever one ends with [`BatchEnd::Main`](crate::BatchEnd::Main),
+/// call [`poll`](Main::poll). Dropped before its end, the future is dropped, and what it leaves to clean up is left to the
+/// executor.
+pub struct Main<'e, 'f, F: Future> {
+    executor: &'e Executor,
+    task: Rc<MainTask>,
+    future: Pin<&'f mut Option<F>>,
+    /// The output while cleanup is under way.
+    parked: Option<F::Output>,
+    finished: bool,
+}
+
+impl<'e, 'f, F: Future> Main<'e, 'f, F> {
+    pub(crate) fn new(executor: &'e Executor, future: Pin<&'f mut Option<F>>, site: Site) -> Option<Self> {
+        let local = executor.local();
+        if local.main.borrow().is_some() || future.is_none() {
+            return None;
+        }
+        local.alive.set(local.alive.get() + 1);
+        let core = Arc::clone(executor.core());
+        let task = Rc::new(MainTask {
+            header: Header::new(Arc::clone(&core), site, local.take_id(), 0),
+            waker: Arc::new(MainWaker {
+                core,
+                queued: AtomicBool::new(false),
+            }),
+        });
+        *local.main.borrow_mut() = Some(Rc::clone(&task));
+        task.waker.wake_by_ref();
+        Some(Self {
+            executor,
+            task,
+            future,
+            parked: None,
+            finished: false,
+        })
+    }
+
+    /// Polls the future once. Ready with its outcome, once what it left behind has been cleaned up.
+    ///
+    /// # Panics
+    /// If it is polled again after it was ready.
+    pub fn poll(&mut self) -> Poll<Result<F::Output, JoinError>> {
+        assert!(!self.finished, "the main future has been run to its end");
+        let core = Arc::clone(self.executor.core());
+        let local = self.executor.local();
+        let _turn = Turn::enter(&core);
+        let task = Rc::clone(&self.task);
+        task.waker.queued.store(false, Ordering::Release);
+        let waker = Waker::from(Arc::clone(&task.waker));
+        let mut cx = Context::from_waker(&waker);
+        let polling = Polling::of(&task.header);
+        let header = polling.header();
+        if !header.has(Header::CLEANING) {
+            match drive(header, local, self.future.as_mut(), &mut cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(output) => self.parked = output,
+            }
+        }
+        if clean_up(header, local, &mut cx).is_pending() {
+            return Poll::Pending;
+        }
+        let output = finish(header, local, self.parked.take());
+        self.finished = true;
+        Poll::Ready(outcome(header, local, output))
+    }
+
+    /// Names the main task, for reports.
+    pub fn set_name(&self, name: impl Into<String>) {
+        let name: Rc<str> = name.into().into();
+        self.executor
+            .local()
+            .with_extras(&self.task.header, |extras| extras.name = Some(name));
+    }
+
+    /// What can be said about it.
+    pub fn info(&self) -> TaskInfo {
+        TaskInfo::of(&self.task.header, self.executor.local())
+    }
+}
+
+fn outcome<T>(header: &Header, local: &Local, output: Option<T>) -> Result<T, JoinError> {
+    let panic = local
+        .extras(header, |extras| extras.panic.take())
+        .flatten();
+    match (output, panic) {
+        (Some(output), _) => Ok(output),
+        (None, Some(payload)) => Err(JoinError::Panicked(PanicPayload(payload))),
+        (None, None) => Err(JoinError::Cancelled),
+    }
+}
+
+impl<F: Future> Drop for Main<'_, '_, F> {
+    fn drop(&mut self) {
+        let local = self.executor.local();
+        let core = Arc::clone(self.executor.core());
+        if !self.finished {
+            let _turn = Turn::enter(&core);
+            // Outside its own scope, which nobody waits for any more: what it leaves goes to the executor.
+            self.future.set(None);
+            self.parked = None;
+            local.alive.set(local.alive.get() - 1);
+        }
+        local.forget_extras(&self.task.header);
+        local.main.borrow_mut().take();
+        // The marker may still stand in the queue; the runner that finds it has no main future and skips it.
+    }
+}
+
+impl<F: Future> fmt::Debug for Main<'_, '_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Main")
+            .field("task", &self.info())
+            .field("finished", &self.finished)
+            .finish_non_exhaustive()
+    }
+}

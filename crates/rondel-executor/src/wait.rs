@@ -1,0 +1,80 @@
+//! Wait labels: what a suspended task is waiting for.
+
+use crate::context;
+
+/// What kind of thing a task waits for.
+///
+/// An awaitable that has nothing to give yet labels the task before it answers `Pending`; the executor takes the label
+/// off before the next poll. It costs two stores and no allocation, so it is always on, and it is what a report of a stuck
+/// task says.
+///
+/// ```
+/// use rondel_executor::{Executor, Waits};
+/// use std::{future::poll_fn, task::Poll};
+///
+/// let executor = Executor::new();
+/// let task = executor.spawn(poll_fn(|_| {
+///     Waits::label(Waits::OTHER, 0);
+///     Poll::<()>::Pending
+/// }));
+/// executor.run_until_idle();
+/// assert_eq!(executor.tasks()[0].waits(), Waits::OTHER);
+/// # task.cancel();
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Waits(u8);
+
+impl Waits {
+    /// No label: the task runs, is about to, or waits on something that does not say what it is.
+    pub const NOTHING: Self = Self(0);
+    /// For time to pass.
+    pub const TIME: Self = Self(1);
+    /// For another task; the detail is that task's registry slot.
+    pub const TASK: Self = Self(2);
+    /// For a descriptor to become readable; the detail is the loop's index of it.
+    pub const READABLE: Self = Self(3);
+    /// For a descriptor to become writable; the detail is the loop's index of it.
+    pub const WRITABLE: Self = Self(4);
+    /// For a job in a thread pool.
+    pub const JOB: Self = Self(5);
+    /// For what was left behind to be cleaned up.
+    pub const CLEANUP: Self = Self(6);
+    /// For a signal to arrive; the detail is its number.
+    pub const SIGNAL: Self = Self(7);
+    /// For a name to be resolved.
+    pub const NAME: Self = Self(8);
+    /// For something that a program labels itself.
+    pub const OTHER: Self = Self(255);
+
+    /// Labels the task that is being polled, if one is. `detail` tells apart things of the same kind.
+    #[inline]
+    pub fn label(self, detail: u32) {
+        context::with_task(|task| {
+            if let Some(header) = task {
+                header.label(self, detail);
+            }
+        });
+    }
+
+    /// The label in words, as reports print it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NOTHING => "nothing known",
+            Self::TIME => "time",
+            Self::TASK => "a task",
+            Self::READABLE => "a descriptor to become readable",
+            Self::WRITABLE => "a descriptor to become writable",
+            Self::JOB => "a job in a thread pool",
+            Self::CLEANUP => "cleanup",
+            Self::SIGNAL => "a signal",
+            Self::NAME => "a name to be resolved",
+            _ => "something",
+        }
+    }
+}
+
+impl std::fmt::Display for Waits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
