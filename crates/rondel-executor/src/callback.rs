@@ -104,9 +104,30 @@ impl Handle {
         Self(callback)
     }
 
+    /// A callback that is scheduled by other means, a timer for example, and the handle that cancels it.
+    ///
+    /// ```
+    /// use rondel_executor::{Executor, Handle};
+    ///
+    /// let executor = Executor::new();
+    /// let (callback, handle) = Handle::schedule_later(|| println!("now"));
+    /// executor.spawner().push(callback);
+    /// executor.run_until_idle();
+    /// assert!(!handle.is_pending() && !handle.cancelled());
+    /// ```
+    #[track_caller]
+    pub fn schedule_later(closure: impl FnOnce() + 'static) -> (Rc<dyn Callback>, Self) {
+        let once = Once::new(std::panic::Location::caller(), closure);
+        let handle = Self(Rc::clone(&once) as Rc<dyn Cancel>);
+        (once, handle)
+    }
+
     /// Takes the callback back: the closure, and all it holds, is dropped before this returns. `false` if it has been
     /// called, is being called, or was cancelled before.
-    #[expect(clippy::must_use_candidate, reason = "most callers do not care whether they were in time")]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "most callers do not care whether they were in time"
+    )]
     pub fn cancel(&self) -> bool {
         self.0.cancel()
     }

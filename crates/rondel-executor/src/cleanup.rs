@@ -73,10 +73,7 @@ fn owner_scope() -> Option<Scope> {
     let local = core.local.get()?;
     context::with_task(|task| match task {
         Some(header) => Some(local.with_extras(header, |extras| {
-            extras
-                .scope
-                .get_or_insert_with(|| Scope::of(&core))
-                .clone()
+            extras.scope.get_or_insert_with(|| Scope::of(&core)).clone()
         })),
         None => Some(
             local
@@ -192,10 +189,7 @@ impl Scope {
             return Poll::Ready(());
         }
         let mut waiting = self.0.waiting.borrow_mut();
-        if !waiting
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()))
-        {
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
             waiting.push(cx.waker().clone());
         }
         Poll::Pending

@@ -194,7 +194,11 @@ impl Local {
     #[must_use]
     fn enqueue(&self, entry: Entry) -> Option<Rc<dyn Fn()>> {
         self.ready.borrow_mut().push_back(entry);
-        if self.turning.get() { None } else { self.nudge() }
+        if self.turning.get() {
+            None
+        } else {
+            self.nudge()
+        }
     }
 
     #[cold]
@@ -232,19 +236,13 @@ impl Local {
         if !header.has(Header::EXTRAS) {
             return None;
         }
-        self.extras
-            .borrow_mut()
-            .get_mut(&header.id())
-            .map(f)
+        self.extras.borrow_mut().get_mut(&header.id()).map(f)
     }
 
     pub(crate) fn forget_extras(&self, header: &Header) {
         if header.has(Header::EXTRAS) {
             // Bound first: dropping extras may run foreign destructors, which must not find the map borrowed.
-            let gone = self
-                .extras
-                .borrow_mut()
-                .remove(&header.id());
+            let gone = self.extras.borrow_mut().remove(&header.id());
             drop(gone);
         }
     }

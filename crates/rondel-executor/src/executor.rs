@@ -236,12 +236,18 @@ impl Executor {
     /// assert!(matches!(main.poll(), Poll::Ready(Ok(2))));
     /// ```
     #[track_caller]
-    pub fn main<'e, 'f, F: Future>(&'e self, future: Pin<&'f mut Option<F>>) -> Option<Main<'e, 'f, F>> {
+    pub fn main<'e, 'f, F: Future>(
+        &'e self,
+        future: Pin<&'f mut Option<F>>,
+    ) -> Option<Main<'e, 'f, F>> {
         Main::new(self, future, Location::caller())
     }
 
     /// Cancels the main task; `false` if there is none, or it is done.
-    #[expect(clippy::must_use_candidate, reason = "most callers do not care whether there was one")]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "most callers do not care whether there was one"
+    )]
     pub fn cancel_main(&self) -> bool {
         let main = self.local().main.borrow().clone();
         main.is_some_and(|main| main.cancel())
@@ -361,7 +367,10 @@ impl Entered<'_> {
 
     /// Moves what has come in from other threads to the end of the ready queue. `false` if nothing had.
     #[inline]
-    #[expect(clippy::must_use_candidate, reason = "most callers look at the queue next")]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "most callers look at the queue next"
+    )]
     pub fn drain_inbox(&self) -> bool {
         let core = self.executor.core();
         if core.inbox.is_empty() {

@@ -31,7 +31,11 @@ impl ThreadId {
     #[inline]
     pub fn current() -> Self {
         let known = THREAD.with(Cell::get);
-        if known != 0 { Self(known) } else { Self::assign() }
+        if known != 0 {
+            Self(known)
+        } else {
+            Self::assign()
+        }
     }
 
     #[cold]
@@ -94,7 +98,11 @@ impl<T> HomeCell<T> {
     /// The value, mutably, on its own thread; `None` on any other.
     #[inline]
     pub fn get_mut(&mut self) -> Option<&mut T> {
-        if self.is_home() { Some(&mut self.value) } else { None }
+        if self.is_home() {
+            Some(&mut self.value)
+        } else {
+            None
+        }
     }
 
     /// Whether the calling thread is the one that made the cell.

@@ -13,6 +13,7 @@ mod lost;
 mod remote;
 mod spawner;
 mod task;
+mod thread_pool;
 mod wait;
 
 pub use callback::{Callback, Handle};
@@ -28,4 +29,7 @@ pub use task::handle::{DoneToken, Task};
 pub use task::info::{Outcome, TaskId, TaskInfo};
 pub use task::join_error::{JoinError, PanicPayload};
 pub use task::main::Main;
+pub use thread_pool::{
+    Drained, Job, JobError, RunningJob, ShutdownReport, SubmitError, ThreadPool, ThreadPoolBuilder,
+};
 pub use wait::Waits;

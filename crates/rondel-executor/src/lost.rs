@@ -81,9 +81,13 @@ impl Lost {
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            LostKind::TaskPanicked(payload) => write!(f, "a task panicked and nobody awaits it: {payload}"),
+            LostKind::TaskPanicked(payload) => {
+                write!(f, "a task panicked and nobody awaits it: {payload}")
+            }
             LostKind::CallbackPanicked(payload) => write!(f, "a callback panicked: {payload}"),
-            LostKind::DropPanicked(payload) => write!(f, "dropping what a task held panicked: {payload}"),
+            LostKind::DropPanicked(payload) => {
+                write!(f, "dropping what a task held panicked: {payload}")
+            }
             LostKind::TaskFailed(error) => {
                 write!(f, "a detached task failed: {error}")?;
                 let mut source = error.source();

@@ -53,7 +53,10 @@ impl Remote {
     /// # Errors
     /// [`ExecutorClosed`]; the closure is dropped on the calling thread.
     #[track_caller]
-    pub fn call_soon(&self, callback: impl FnOnce() + Send + 'static) -> Result<(), ExecutorClosed> {
+    pub fn call_soon(
+        &self,
+        callback: impl FnOnce() + Send + 'static,
+    ) -> Result<(), ExecutorClosed> {
         if let Some(spawner) = Spawner::of(&self.0) {
             return if spawner.local().closed.get() {
                 Err(ExecutorClosed)
@@ -130,7 +133,11 @@ impl Remote {
     }
 
     fn send(&self, message: Message) -> Result<(), ExecutorClosed> {
-        if self.0.send(message) { Ok(()) } else { Err(ExecutorClosed) }
+        if self.0.send(message) {
+            Ok(())
+        } else {
+            Err(ExecutorClosed)
+        }
     }
 }
 
@@ -196,9 +203,7 @@ impl<T> Default for Shared<T> {
 impl<T> Shared<T> {
     /// Nothing that runs under the lock can panic half-way, so a poisoned one is as good as any.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn complete(&self, outcome: Result<T, JoinError>) {
@@ -305,12 +310,7 @@ impl<T> Future for RemoteTask<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.shared.lock();
         if state.finished {
-            return Poll::Ready(
-                state
-                    .outcome
-                    .take()
-                    .unwrap_or(Err(JoinError::Taken)),
-            );
+            return Poll::Ready(state.outcome.take().unwrap_or(Err(JoinError::Taken)));
         }
         match &mut state.awaiter {
             Some(waker) => waker.clone_from(cx.waker()),

@@ -70,7 +70,13 @@ impl Spawner {
         F: Future + 'static,
         F::Output: 'static,
     {
-        Task::new(harness::spawn(&self.core, self.local(), future, Location::caller(), 0))
+        Task::new(harness::spawn(
+            &self.core,
+            self.local(),
+            future,
+            Location::caller(),
+            0,
+        ))
     }
 
     /// Schedules `callback` behind everything that is ready now. One allocation.
@@ -118,19 +124,13 @@ impl Spawner {
             .iter()
             .map(|(header, _)| TaskInfo::of(header, local))
             .collect();
-        infos.extend(
-            local
-                .ready
-                .borrow()
-                .iter()
-                .filter_map(|entry| match entry {
-                    Entry::Task(runnable) => {
-                        let info = TaskInfo::of(runnable.metadata(), local);
-                        info.slot().is_none().then_some(info)
-                    }
-                    _ => None,
-                }),
-        );
+        infos.extend(local.ready.borrow().iter().filter_map(|entry| match entry {
+            Entry::Task(runnable) => {
+                let info = TaskInfo::of(runnable.metadata(), local);
+                info.slot().is_none().then_some(info)
+            }
+            _ => None,
+        }));
         infos
     }
 

@@ -1,2 +1,39 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// One file lifts this: the signal handler (`signal/disposition.rs`).
+#![deny(unsafe_code)]
+
+mod blocking;
+mod current;
+mod error;
+mod event_loop;
+mod exception;
+mod handle;
+mod local;
+mod readiness;
+mod receive_buffer;
+mod run;
+pub mod signal;
+mod state;
+pub mod time;
+mod timer;
+mod turn;
+mod watch;
+
+pub use blocking::{run_in_executor, to_thread};
+pub use current::{NoRunningLoop, spawn};
+pub use error::{LoopClosed, RunError};
+pub use event_loop::{Builder, EventLoop};
+pub use exception::{ExceptionContext, ExceptionHandler};
+pub use handle::{LoopHandle, Outstanding};
+pub use local::LocalLoop;
+pub use readiness::{Flush, Registration};
+pub use receive_buffer::ReceiveBuffer;
+pub use run::{RunOptions, Runner, run};
+pub use time::{interval, interval_at, sleep, sleep_until, timeout, timeout_at, yield_now};
+pub use timer::TimerHandle;
+
+/// The layer below that runs tasks: what of it shows up here.
+pub use rondel_executor::{Handle, JoinError, RemoteError, RemoteTask, Task, TaskInfo};
+/// The layer below that waits for descriptors: what of it shows up here.
+pub use rondel_poll::{Selector, SourceKind};

@@ -67,7 +67,10 @@ impl<T> Task<T> {
     /// cleaned up, and then the task is done, as cancelled. If it finishes first, its result stands.
     ///
     /// Returns whether the request was accepted: `false` for a task that is done. Asking twice is the same as once.
-    #[expect(clippy::must_use_candidate, reason = "most callers do not care whether it was done")]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "most callers do not care whether it was done"
+    )]
     pub fn cancel(&self) -> bool {
         match &self.raw {
             Some(raw) => cancel(raw.metadata()),
@@ -87,17 +90,12 @@ impl<T> Task<T> {
     /// # Panics
     /// Never while the outcome has not been taken; a task that has given it away has nothing left to say, and answers 0.
     pub fn id(&self) -> TaskId {
-        TaskId(
-            self.raw
-                .as_ref()
-                .map_or(0, |raw| raw.metadata().id()),
-        )
+        TaskId(self.raw.as_ref().map_or(0, |raw| raw.metadata().id()))
     }
 
     /// The task's name: the one it was given, else `Task-N`.
     pub fn name(&self) -> String {
-        self.info()
-            .map_or_else(String::new, |info| info.name())
+        self.info().map_or_else(String::new, |info| info.name())
     }
 
     /// Names the task, for reports. Names need not be unique.
@@ -231,8 +229,13 @@ where
         let info = TaskInfo::of(header, local);
         let watch = async move {
             match self.await {
-                Ok(Err(error)) => Some(Lost::in_task(LostKind::TaskFailed(error.into()), Some(info))),
-                Err(JoinError::Panicked(payload)) => Some(Lost::in_task(LostKind::TaskPanicked(payload), Some(info))),
+                Ok(Err(error)) => Some(Lost::in_task(
+                    LostKind::TaskFailed(error.into()),
+                    Some(info),
+                )),
+                Err(JoinError::Panicked(payload)) => {
+                    Some(Lost::in_task(LostKind::TaskPanicked(payload), Some(info)))
+                }
                 _ => None,
             }
         };
@@ -343,11 +346,7 @@ pub(crate) fn cancel(header: &Header) -> bool {
     let slot = header.slot.get();
     if slot != NO_SLOT {
         // Cloned, so that the registry is not borrowed while the wake runs.
-        let waker = at_home(header)
-            .tasks
-            .borrow()
-            .waker(slot)
-            .cloned();
+        let waker = at_home(header).tasks.borrow().waker(slot).cloned();
         if let Some(waker) = waker {
             waker.wake();
         }

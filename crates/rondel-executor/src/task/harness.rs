@@ -39,7 +39,13 @@ pub(crate) type Raw<T> = async_task::Task<Option<T>, Header>;
 
 /// Makes a task of `future` and puts it at the end of the ready queue.
 #[inline]
-pub(crate) fn spawn<F>(core: &Arc<Core>, local: &Local, future: F, site: Site, flags: u8) -> Raw<F::Output>
+pub(crate) fn spawn<F>(
+    core: &Arc<Core>,
+    local: &Local,
+    future: F,
+    site: Site,
+    flags: u8,
+) -> Raw<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,
@@ -95,10 +101,7 @@ where
             .expect("tasks are polled on their home thread");
         let polled = self.poll_at_home(header, local, cx);
         if polled.is_pending() && header.slot.get() == NO_SLOT {
-            local
-                .tasks
-                .borrow_mut()
-                .enter(header, cx.waker().clone());
+            local.tasks.borrow_mut().enter(header, cx.waker().clone());
         }
         polled
     }
@@ -110,7 +113,12 @@ where
     F::Output: 'static,
 {
     #[inline]
-    fn poll_at_home(self: Pin<&mut Self>, header: &Header, local: &Local, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
+    fn poll_at_home(
+        self: Pin<&mut Self>,
+        header: &Header,
+        local: &Local,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<F::Output>> {
         let mut output = None;
         if !header.has(Header::CLEANING) {
             output = ready!(drive(header, local, self.project().future, cx));
@@ -257,9 +265,7 @@ fn finish_detached<T>(header: &Header, local: &Local, output: Option<T>) {
 /// Reports what the task panicked with, if it did and nobody has taken it.
 pub(super) fn report_panic(header: &Header, local: &Local) {
     if header.has(Header::PANICKED) {
-        let payload = local
-            .extras(header, |extras| extras.panic.take())
-            .flatten();
+        let payload = local.extras(header, |extras| extras.panic.take()).flatten();
         if let Some(payload) = payload {
             local.report(Lost::task_panicked(TaskInfo::of(header, local), payload));
         }

@@ -59,9 +59,7 @@ impl TaskInfo {
         let (waits, waits_on) = header.waits();
         Self {
             id: TaskId(header.id()),
-            name: local
-                .extras(header, |extras| extras.name.clone())
-                .flatten(),
+            name: local.extras(header, |extras| extras.name.clone()).flatten(),
             site: header.site,
             waits,
             waits_on,

@@ -76,7 +76,11 @@ pub struct Main<'e, 'f, F: Future> {
 }
 
 impl<'e, 'f, F: Future> Main<'e, 'f, F> {
-    pub(crate) fn new(executor: &'e Executor, future: Pin<&'f mut Option<F>>, site: Site) -> Option<Self> {
+    pub(crate) fn new(
+        executor: &'e Executor,
+        future: Pin<&'f mut Option<F>>,
+        site: Site,
+    ) -> Option<Self> {
         let local = executor.local();
         if local.main.borrow().is_some() || future.is_none() {
             return None;
@@ -145,9 +149,7 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
 }
 
 fn outcome<T>(header: &Header, local: &Local, output: Option<T>) -> Result<T, JoinError> {
-    let panic = local
-        .extras(header, |extras| extras.panic.take())
-        .flatten();
+    let panic = local.extras(header, |extras| extras.panic.take()).flatten();
     match (output, panic) {
         (Some(output), _) => Ok(output),
         (None, Some(payload)) => Err(JoinError::Panicked(PanicPayload(payload))),

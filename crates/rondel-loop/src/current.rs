@@ -1,0 +1,109 @@
+//! The loop that is running on this thread.
+
+use std::cell::RefCell;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::rc::Rc;
+
+use rondel_executor::Task;
+
+use crate::local::LocalLoop;
+use crate::state::State;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<State>>> = const { RefCell::new(None) };
+}
+
+/// There is no event loop running on this thread, so what was asked for has nowhere to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRunningLoop {
+    call: &'static str,
+}
+
+impl NoRunningLoop {
+    /// What was called.
+    pub const fn call(&self) -> &'static str {
+        self.call
+    }
+}
+
+impl fmt::Display for NoRunningLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: no event loop is running on this thread; call it from a task or callback, inside `rondel::run(…)` or \
+             `EventLoop::run_until_complete(…)`, or use a `LoopHandle` from other threads",
+            self.call
+        )
+    }
+}
+
+impl Error for NoRunningLoop {}
+
+/// Makes a loop the current one until it is dropped.
+pub(crate) struct Running {
+    before: Option<Rc<State>>,
+}
+
+impl Running {
+    pub(crate) fn enter(state: &Rc<State>) -> Self {
+        Self {
+            before: CURRENT.with(|current| current.replace(Some(Rc::clone(state)))),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let left = CURRENT.with(|current| current.replace(self.before.take()));
+        drop(left);
+    }
+}
+
+/// Whether a loop is current on this thread.
+pub(crate) fn is_any() -> bool {
+    CURRENT.with(|current| current.borrow().is_some())
+}
+
+pub(crate) fn get(call: &'static str) -> Result<LocalLoop, NoRunningLoop> {
+    CURRENT.with(|current| {
+        current
+            .borrow()
+            .as_ref()
+            .map(LocalLoop::of)
+            .ok_or(NoRunningLoop { call })
+    })
+}
+
+/// The current loop, for calls that have no way to return an error.
+#[track_caller]
+pub(crate) fn expect(call: &'static str) -> LocalLoop {
+    match get(call) {
+        Ok(local) => local,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Runs `future` as a task of the running loop. asyncio: `create_task`.
+///
+/// The task need not be `Send`; it starts at its turn, behind what is ready now. Dropping the handle detaches it.
+///
+/// # Panics
+/// If no loop is running on this thread; [`LocalLoop::current`] tells beforehand.
+///
+/// ```
+/// # rondel_loop::run(async {
+/// let task = rondel_loop::spawn(async { 6 * 7 });
+/// assert_eq!(task.await.unwrap(), 42);
+/// # }).unwrap();
+/// ```
+#[doc(alias = "create_task")]
+#[track_caller]
+pub fn spawn<F>(future: F) -> Task<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    expect("spawn").create_task(future)
+}

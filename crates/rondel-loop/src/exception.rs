@@ -1,0 +1,130 @@
+//! Failures that nobody awaits: the loop's exception handler.
+
+use std::error::Error;
+use std::fmt;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::Rc;
+
+use rondel_executor::{Lost, LostKind, PanicPayload, TaskInfo};
+
+use crate::local::LocalLoop;
+use crate::state::State;
+
+/// What an exception handler is told. asyncio: the `context` dictionary.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ExceptionContext {
+    /// What happened, in a sentence.
+    pub message: String,
+    /// The error, if there was one.
+    pub error: Option<Box<dyn Error>>,
+    /// What the code panicked with, if it did.
+    pub panic: Option<PanicPayload>,
+    /// The task it happened in, if it was one: its name, where it was spawned, what it last waited on.
+    pub task: Option<TaskInfo>,
+    /// Where the callback was scheduled, if it was one.
+    pub callback: Option<&'static Location<'static>>,
+}
+
+/// A loop's exception handler, called on the loop's thread.
+pub type ExceptionHandler = Rc<dyn Fn(&LocalLoop, &ExceptionContext)>;
+
+impl ExceptionContext {
+    /// A report with nothing but a message; fill in what else is known.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            error: None,
+            panic: None,
+            task: None,
+            callback: None,
+        }
+    }
+
+    /// Adds the error.
+    #[must_use]
+    pub fn with_error(mut self, error: impl Into<Box<dyn Error>>) -> Self {
+        self.error = Some(error.into());
+        self
+    }
+
+    /// Writes the report to standard error: what a loop without a handler does. asyncio: `default_exception_handler`.
+    pub fn write_to_stderr(&self) {
+        // Nowhere to report a failing standard error to.
+        let _ = writeln!(std::io::stderr(), "{self}");
+    }
+}
+
+impl fmt::Display for ExceptionContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(panic) = &self.panic {
+            write!(f, ": {panic}")?;
+        }
+        let mut cause = self.error.as_deref().map(|error| error as &dyn Error);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        if let Some(task) = &self.task {
+            write!(f, "\n  task: {task}, last waited for {}", task.waits())?;
+        }
+        if let Some(site) = self.callback {
+            write!(f, "\n  callback scheduled at {site}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Lost> for ExceptionContext {
+    fn from(lost: Lost) -> Self {
+        let (message, panic, error) = match lost.kind {
+            LostKind::TaskPanicked(panic) => {
+                ("a task panicked, and nobody awaits it", Some(panic), None)
+            }
+            LostKind::CallbackPanicked(panic) => ("a callback panicked", Some(panic), None),
+            LostKind::DropPanicked(panic) => {
+                ("dropping what a task held panicked", Some(panic), None)
+            }
+            LostKind::TaskFailed(error) => ("a detached task failed", None, Some(error)),
+            LostKind::CleanupPanicked(panic) => ("a cleanup panicked", Some(panic), None),
+            LostKind::CleanupDropped => ("a cleanup was dropped before it had ended", None, None),
+            other => {
+                return Self {
+                    task: lost.task,
+                    callback: lost.callback,
+                    ..Self::new(format!("{other:?}"))
+                };
+            }
+        };
+        Self {
+            message: message.into(),
+            error,
+            panic,
+            task: lost.task,
+            callback: lost.callback,
+        }
+    }
+}
+
+impl State {
+    /// Calls the loop's exception handler. One that panics is not asked again about its own panic: both go to standard
+    /// error, and the loop goes on.
+    pub(crate) fn call_exception_handler(self: &Rc<Self>, context: &ExceptionContext) {
+        let handler = self.exception_handler.borrow().clone();
+        let Some(handler) = handler else {
+            return context.write_to_stderr();
+        };
+        let local = LocalLoop::of(self);
+        let called = catch_unwind(AssertUnwindSafe(|| handler(&local, context)));
+        if let Err(payload) = called {
+            let payload = PanicPayload::new(payload);
+            // Nowhere to report a failing standard error to.
+            let _ = writeln!(
+                std::io::stderr(),
+                "the exception handler panicked: {payload}\n  while it was told: {context}"
+            );
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! Descriptors of our own: registered once for both directions, their readiness remembered.
+//!
+//! A byte's way in begins here: the selector reports a key, [`Sources`] finds the source by it, the source notes what is
+//! ready and wakes whoever waits, through the ready queue. Trying comes first; only `WouldBlock` makes anybody wait.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use rondel_executor::{Callback, Waits};
+use rondel_poll::{Events, Interest, Key, Mode, Readiness, ReadyState, SourceKind};
+
+use crate::error::LoopClosed;
+use crate::local::LocalLoop;
+use crate::state::State;
+
+/// Bytes that wait to be sent together at the end of the turn of whoever wrote them.
+///
+/// A connection that was written to asks for it with [`LocalLoop::flush_later`]; right after the callback or poll that is
+/// running, the loop calls it back, once. So the writes of one turn go out in one system call.
+pub trait Flush {
+    /// Sends what is there to send. Called by the loop, never from inside a task or callback.
+    fn flush(self: Rc<Self>);
+}
+
+/// The sources of a loop, by the index of their key.
+#[derive(Default)]
+pub(crate) struct Sources {
+    by_index: Vec<Option<Rc<Source>>>,
+    len: usize,
+}
+
+impl Sources {
+    pub(crate) fn insert(&mut self, source: Rc<Source>) {
+        let index = source.key.index();
+        if index >= self.by_index.len() {
+            self.by_index.resize_with(index + 1, || None);
+        }
+        self.by_index[index] = Some(source);
+        self.len += 1;
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Rc<Source>> {
+        let place = self.by_index.get_mut(key.index())?;
+        // Another generation: the index has been given to a later source.
+        let removed = place.take_if(|source| source.key == key)?;
+        self.len -= 1;
+        Some(removed)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: Key) -> Option<&Rc<Source>> {
+        let source = self.by_index.get(key.index())?.as_ref()?;
+        (source.key == key).then_some(source)
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn take_all(&mut self) -> Vec<Rc<Source>> {
+        self.len = 0;
+        std::mem::take(&mut self.by_index)
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+/// One registered descriptor.
+pub(crate) struct Source {
+    key: Key,
+    fd: Rc<OwnedFd>,
+    ready: Cell<ReadyState>,
+    readers: Waiters,
+    writers: Waiters,
+    /// Called, through the ready queue, whenever something becomes ready: instead of tasks that wait, or beside them.
+    callback: RefCell<Option<Rc<dyn Callback>>>,
+    closed: Cell<bool>,
+}
+
+impl Source {
+    pub(crate) fn key(&self) -> Key {
+        self.key
+    }
+
+    /// The selector has something to say.
+    pub(crate) fn on_event(&self, state: &State, readiness: Readiness) {
+        let mut ready = self.ready.get();
+        ready.on_event(readiness);
+        self.ready.set(ready);
+        let callback = self.callback.borrow().clone();
+        if let Some(callback) = callback {
+            state.executor.spawner().push(callback);
+        }
+        if readiness.is_readable() {
+            self.readers.wake();
+        }
+        if readiness.is_writable() {
+            self.writers.wake();
+        }
+    }
+
+    /// The loop is closed: whoever waits learns it from the next attempt.
+    pub(crate) fn on_close(&self) {
+        self.closed.set(true);
+        self.callback.take();
+        self.readers.wake();
+        self.writers.wake();
+    }
+}
+
+/// The tasks that wait for one direction of a source: nearly always at most one.
+#[derive(Default)]
+struct Waiters {
+    first: Cell<Option<Waker>>,
+    others: RefCell<Vec<Waker>>,
+}
+
+impl Waiters {
+    fn add(&self, waker: &Waker) {
+        match self.first.take() {
+            None => self.first.set(Some(waker.clone())),
+            Some(known) => {
+                if !known.will_wake(waker) {
+                    let mut others = self.others.borrow_mut();
+                    if !others.iter().any(|other| other.will_wake(waker)) {
+                        others.push(waker.clone());
+                    }
+                }
+                self.first.set(Some(known));
+            }
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(first) = self.first.take() {
+            first.wake();
+            for other in self.others.take() {
+                other.wake();
+            }
+        }
+    }
+}
+
+/// A descriptor registered with a loop: what sockets and pipes are built on.
+///
+/// It shares the descriptor with the selector until it is dropped, so that nothing else can close it underneath, and
+/// remembers what is ready: [`poll_read_with`](Registration::poll_read_with) and its kin try the call first and wait only
+/// after `WouldBlock`. Several tasks may wait for the same direction; all are woken.
+///
+/// The descriptor must be non-blocking. `!Send`.
+///
+/// ```
+/// use rondel_loop::{LocalLoop, SourceKind};
+/// use std::{io::{Read, Write}, os::unix::net::UnixStream};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// rondel_loop::run(async {
+///     let (mut here, mut there) = UnixStream::pair()?;
+///     here.set_nonblocking(true)?;
+///     let source = LocalLoop::current()?.register(here.try_clone()?.into(), SourceKind::UnixStream)?;
+///     there.write_all(b"hello")?;
+///     let mut buffer = [0; 16];
+///     let count = source.read_with(|_| here.read(&mut buffer)).await?;
+///     assert_eq!(&buffer[..count], b"hello");
+///     Ok(())
+/// })?
+/// # }
+/// ```
+pub struct Registration {
+    source: Rc<Source>,
+    local: LocalLoop,
+}
+
+impl Registration {
+    pub(crate) fn new(local: &LocalLoop, fd: OwnedFd, kind: SourceKind) -> io::Result<Self> {
+        let state = local.state();
+        if state.closed.get() {
+            return Err(LoopClosed.into());
+        }
+        let fd = Rc::new(fd);
+        let key = state
+            .selector
+            .register(Rc::clone(&fd), Interest::BOTH, Mode::Edge)?;
+        let ready = ReadyState::new(kind, state.selector.reports_read_closed());
+        let source = Rc::new(Source {
+            key,
+            fd,
+            ready: Cell::new(ready),
+            readers: Waiters::default(),
+            writers: Waiters::default(),
+            callback: RefCell::default(),
+            closed: Cell::new(false),
+        });
+        state.sources.borrow_mut().insert(Rc::clone(&source));
+        Ok(Self {
+            source,
+            local: local.clone(),
+        })
+    }
+
+    /// The loop it is registered with.
+    pub fn local_loop(&self) -> &LocalLoop {
+        &self.local
+    }
+
+    /// What is known to be ready.
+    #[inline]
+    pub fn ready(&self) -> ReadyState {
+        self.source.ready.get()
+    }
+
+    /// Changes what is known to be ready, and re-arms the selector where it needs that.
+    #[inline]
+    fn update(&self, change: impl FnOnce(&mut ReadyState)) {
+        let before = self.source.ready.get();
+        let mut after = before;
+        change(&mut after);
+        if after != before {
+            self.source.ready.set(after);
+            if self.local.state().selector.needs_rearm() {
+                self.rearm(after);
+            }
+        }
+    }
+
+    #[cold]
+    fn rearm(&self, ready: ReadyState) {
+        let rearmed = self
+            .local
+            .state()
+            .selector
+            .modify(self.source.key, ready.blocked());
+        if rearmed.is_err() {
+            // It cannot be waited for any more. Try at once instead: the call itself says what is wrong.
+            let mut ready = ready;
+            ready.on_event(Readiness::ERROR);
+            self.source.ready.set(ready);
+        }
+    }
+
+    /// A read came back with less than there was room for. Notes that nothing is left where that follows (TCP, on selectors
+    /// that report the peer's end; see [`ReadyState`]).
+    #[inline]
+    pub fn on_short_read(&self) {
+        self.update(|ready| {
+            ready.on_short_read();
+        });
+    }
+
+    /// A write took less than it was given: there is no more room.
+    #[inline]
+    pub fn on_short_write(&self) {
+        self.update(ReadyState::on_short_write);
+    }
+
+    /// Tries `read` if the source may be readable. `WouldBlock` is noted.
+    ///
+    /// # Errors
+    /// What `read` returns; `WouldBlock` without calling it if the source is known to have nothing; after the loop has closed,
+    /// [`LoopClosed`].
+    #[inline]
+    pub fn try_read<R>(&self, read: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
+        if self.source.closed.get() {
+            return Err(LoopClosed.into());
+        }
+        if !self.ready().is_readable() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let result = read(self.source.fd.as_fd());
+        if is_would_block(&result) {
+            self.update(ReadyState::on_read_would_block);
+        }
+        result
+    }
+
+    /// Tries `write` if the source may be writable. `WouldBlock` is noted.
+    ///
+    /// # Errors
+    /// As [`try_read`](Registration::try_read).
+    #[inline]
+    pub fn try_write<R>(
+        &self,
+        write: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        if self.source.closed.get() {
+            return Err(LoopClosed.into());
+        }
+        if !self.ready().is_writable() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let result = write(self.source.fd.as_fd());
+        if is_would_block(&result) {
+            self.update(ReadyState::on_write_would_block);
+        }
+        result
+    }
+
+    /// Calls `read` until it gives something else than `WouldBlock` or an interruption; pending until then.
+    ///
+    /// # Errors
+    /// What `read` returns; after the loop has closed, [`LoopClosed`].
+    pub fn poll_read_with<R>(
+        &self,
+        cx: &Context<'_>,
+        mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        loop {
+            match self.try_read(&mut read) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.ready().is_readable() {
+                        continue;
+                    }
+                    self.source.readers.add(cx.waker());
+                    Waits::READABLE.label(self.index());
+                    return Poll::Pending;
+                }
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// Calls `write` until it gives something else than `WouldBlock` or an interruption; pending until then.
+    ///
+    /// # Errors
+    /// What `write` returns; after the loop has closed, [`LoopClosed`].
+    pub fn poll_write_with<R>(
+        &self,
+        cx: &Context<'_>,
+        mut write: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        loop {
+            match self.try_write(&mut write) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.ready().is_writable() {
+                        continue;
+                    }
+                    self.source.writers.add(cx.waker());
+                    Waits::WRITABLE.label(self.index());
+                    return Poll::Pending;
+                }
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// Waits until `read` gives something; see [`poll_read_with`](Registration::poll_read_with).
+    ///
+    /// # Cancel safety
+    /// Dropped, it has not called `read`, or that said `WouldBlock`: nothing is lost.
+    ///
+    /// # Errors
+    /// What `read` returns; after the loop has closed, [`LoopClosed`].
+    pub async fn read_with<R>(
+        &self,
+        mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        std::future::poll_fn(|cx| self.poll_read_with(cx, &mut read)).await
+    }
+
+    /// Waits until `write` gives something; see [`poll_write_with`](Registration::poll_write_with).
+    ///
+    /// # Cancel safety
+    /// Dropped, it has not called `write`, or that said `WouldBlock`: nothing is written.
+    ///
+    /// # Errors
+    /// What `write` returns; after the loop has closed, [`LoopClosed`].
+    pub async fn write_with<R>(
+        &self,
+        mut write: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        std::future::poll_fn(|cx| self.poll_write_with(cx, &mut write)).await
+    }
+
+    /// Has `callback` queued whenever the source becomes ready in any direction, in addition to waking those who wait.
+    /// `None` ends it.
+    pub fn set_callback(&self, callback: Option<Rc<dyn Callback>>) {
+        let before = self.source.callback.replace(callback);
+        drop(before);
+    }
+
+    /// The loop's number of the source, as wait labels name it.
+    fn index(&self) -> u32 {
+        // A key's index has 32 bits.
+        u32::try_from(self.source.key.index()).unwrap_or(u32::MAX)
+    }
+}
+
+fn is_would_block<R>(result: &io::Result<R>) -> bool {
+    matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+impl AsFd for Registration {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.fd.as_fd()
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let state = self.local.state();
+        let removed = state.sources.borrow_mut().remove(self.source.key);
+        if removed.is_some() {
+            drop(removed);
+            // Fails only for a key that is not registered, which is where this wants to get.
+            let _ = state.selector.deregister(self.source.key);
+        }
+        // Whoever still waits (through a clone of the future's waker) is let go.
+        self.source.on_close();
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration")
+            .field("fd", &self.source.fd)
+            .field("key", &self.source.key)
+            .field("ready", &self.ready())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Hands the events of a wait to their sources and watches.
+pub(crate) fn dispatch(state: &Rc<State>, events: &Events) {
+    for event in events {
+        let source = state.sources.borrow().get(event.key).cloned();
+        match source {
+            Some(source) => source.on_event(state, event.readiness),
+            None => crate::watch::on_event(state, event.key, event.readiness),
+        }
+    }
+}

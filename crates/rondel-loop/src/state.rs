@@ -1,0 +1,107 @@
+//! What a loop consists of, shared by its owner and the handles on its own thread.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rondel_executor::{Executor, ThreadPool};
+use rondel_poll::{Events, Selector};
+
+use crate::exception::ExceptionHandler;
+use crate::handle::Shared;
+use crate::readiness::{Flush, Sources};
+use crate::signal::Signals;
+use crate::timer::Timers;
+use crate::watch::Watches;
+
+pub(crate) struct State {
+    pub(crate) executor: Executor,
+    pub(crate) selector: Box<dyn Selector>,
+    pub(crate) timers: Timers,
+    pub(crate) sources: RefCell<Sources>,
+    pub(crate) watches: RefCell<Watches>,
+    /// Connections with bytes to send before the loop goes on.
+    pub(crate) unflushed: RefCell<Vec<Rc<dyn Flush>>>,
+    /// The events of the last wait; taken out while they are handed on.
+    pub(crate) events: Cell<Option<Events>>,
+    /// The buffer that connections receive into; see [`ReceiveBuffer`](crate::ReceiveBuffer).
+    pub(crate) receive_buffer: Cell<Option<Box<[u8]>>>,
+    pub(crate) lent_buffer: Cell<bool>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) exception_handler: RefCell<Option<ExceptionHandler>>,
+    pub(crate) pool: RefCell<Option<ThreadPool>>,
+    pub(crate) running: Cell<bool>,
+    pub(crate) stopping: Cell<bool>,
+    /// Entries of the current batch that a stopping loop still runs.
+    pub(crate) batch_left: Cell<usize>,
+    pub(crate) signals: Signals,
+    pub(crate) closed: Cell<bool>,
+    pub(crate) debug: Cell<bool>,
+    pub(crate) limits: Limits,
+}
+
+/// How long the queue may run before I/O, the clock and other threads are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) entries: u32,
+    pub(crate) time: Duration,
+    pub(crate) cleanup: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            entries: 64,
+            time: Duration::from_micros(100),
+            cleanup: Duration::from_secs(10),
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn now(&self) -> Instant {
+        self.selector.now()
+    }
+
+    /// Ends the run once what is ready now has been run.
+    pub(crate) fn stop(&self) {
+        if !self.stopping.replace(true) {
+            self.batch_left.set(self.executor.spawner().ready_len());
+        }
+    }
+
+    /// A stopping loop has run one more entry; `false` if it was the last of its batch.
+    pub(crate) fn finish_batch(&self) -> bool {
+        let left = self.batch_left.get();
+        self.batch_left.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    /// The loop's thread pool, made (without any thread) when it is first asked for.
+    pub(crate) fn pool(&self) -> io::Result<ThreadPool> {
+        if self.closed.get() {
+            return Err(crate::error::LoopClosed.into());
+        }
+        Ok(self
+            .pool
+            .borrow_mut()
+            .get_or_insert_with(ThreadPool::new)
+            .clone())
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop")
+            .field("running", &self.running.get())
+            .field("closed", &self.closed.get())
+            .field("debug", &self.debug.get())
+            .field("executor", &self.executor)
+            .field("timers", &self.timers.len())
+            .field("selector", &self.selector)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,15 @@
+//! Awaitable time: sleeping, timeouts, intervals, yielding. All of it is measured on the loop's clock.
+
+mod interval;
+mod sleep;
+mod timeout;
+mod yield_now;
+
+pub use interval::{Interval, MissedTicks, interval, interval_at};
+pub use sleep::{Sleep, sleep, sleep_until};
+pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
+pub use yield_now::{YieldNow, yield_now};
+
+/// Further away than any program lives, and still an instant on every system: a hundred years.
+pub(crate) const FAR: std::time::Duration =
+    std::time::Duration::from_secs(100 * 365 * 24 * 60 * 60);

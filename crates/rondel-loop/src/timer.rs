@@ -1,0 +1,191 @@
+//! Timers: callbacks and wakers by deadline.
+
+mod wheel;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::{Rc, Weak};
+use std::task::Waker;
+use std::time::Instant;
+
+use rondel_executor::{Callback, Handle, Spawner};
+
+use crate::state::State;
+pub(crate) use wheel::TimerKey;
+use wheel::Wheel;
+
+/// What happens at a deadline.
+pub(crate) enum Action {
+    Wake(Waker),
+    Call(Rc<dyn Callback>),
+}
+
+/// The timers of a loop. Deadlines are instants outside, nanoseconds since the loop was made inside.
+pub(crate) struct Timers {
+    epoch: Instant,
+    wheel: RefCell<Wheel<Action>>,
+    /// What is due, while it is being handed on.
+    due: Cell<Vec<Action>>,
+}
+
+impl Timers {
+    pub(crate) fn new(epoch: Instant) -> Self {
+        Self {
+            epoch,
+            wheel: RefCell::new(Wheel::new()),
+            due: Cell::default(),
+        }
+    }
+
+    /// Past instants count as the loop's beginning; what is more than 584 years ahead never comes.
+    fn nanos(&self, instant: Instant) -> u64 {
+        let since = instant.saturating_duration_since(self.epoch);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn instant(&self, nanos: u64) -> Option<Instant> {
+        self.epoch
+            .checked_add(std::time::Duration::from_nanos(nanos))
+    }
+
+    pub(crate) fn insert(&self, deadline: Instant, action: Action) -> TimerKey {
+        let deadline = self.nanos(deadline);
+        self.wheel.borrow_mut().insert(deadline, action)
+    }
+
+    /// Disarms; the action is dropped after the borrow.
+    pub(crate) fn remove(&self, key: TimerKey) -> bool {
+        let action = self.wheel.borrow_mut().remove(key);
+        action.is_some()
+    }
+
+    /// Whether the timer is still armed; if so, for whom has been brought up to date.
+    pub(crate) fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
+        let mut wheel = self.wheel.borrow_mut();
+        let replaced = match wheel.get_mut(key) {
+            None => return false,
+            Some(Action::Wake(armed)) if !armed.will_wake(waker) => {
+                std::mem::replace(armed, waker.clone())
+            }
+            Some(_) => return true,
+        };
+        drop(wheel);
+        drop(replaced);
+        true
+    }
+
+    /// Moves a timer; `false` if it has fired.
+    pub(crate) fn reschedule(&self, key: TimerKey, deadline: Instant) -> bool {
+        let deadline = self.nanos(deadline);
+        self.wheel.borrow_mut().reschedule(key, deadline)
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wheel.borrow().is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.wheel.borrow().len()
+    }
+
+    /// When to look again: never later than the earliest deadline by more than the wheel's slack.
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
+        let next = self.wheel.borrow().next_wake()?;
+        self.instant(next)
+    }
+
+    /// The earliest deadline, to the nanosecond.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let next = self.wheel.borrow().next_deadline()?;
+        self.instant(next)
+    }
+
+    /// Queues what is due, in the order of deadlines, ties in the order of insertion.
+    pub(crate) fn fire(&self, now: Instant, spawner: &Spawner) {
+        let mut due = self.due.take();
+        self.wheel.borrow_mut().expire(self.nanos(now), &mut due);
+        for action in due.drain(..) {
+            match action {
+                Action::Wake(waker) => waker.wake(),
+                Action::Call(callback) => spawner.push(callback),
+            }
+        }
+        self.due.set(due);
+    }
+
+    /// Takes every timer out, to be dropped by the caller.
+    pub(crate) fn clear(&self) -> impl Sized + use<> {
+        self.wheel.replace(Wheel::new())
+    }
+}
+
+/// A callback scheduled for a point in time, which can be cancelled until it is called. Dropping the handle changes
+/// nothing. asyncio: `TimerHandle`.
+///
+/// ```
+/// use rondel_loop::EventLoop;
+/// use std::time::Duration;
+///
+/// let mut lp = EventLoop::new()?;
+/// let late = lp.call_later(Duration::from_secs(3600), || unreachable!("cancelled in time"));
+/// assert!(late.when() > lp.time());
+/// assert!(late.cancel());
+/// # Ok::<(), rondel_loop::RunError>(())
+/// ```
+#[derive(Clone)]
+pub struct TimerHandle {
+    handle: Handle,
+    when: Instant,
+    key: TimerKey,
+    state: Weak<State>,
+}
+
+impl TimerHandle {
+    pub(crate) fn arm(
+        state: &Rc<State>,
+        when: Instant,
+        handle: Handle,
+        callback: Rc<dyn Callback>,
+    ) -> Self {
+        Self {
+            handle,
+            when,
+            key: state.timers.insert(when, Action::Call(callback)),
+            state: Rc::downgrade(state),
+        }
+    }
+
+    /// Takes the callback back: the closure is dropped and the timer disarmed before this returns. `false` if it was called,
+    /// is being called, or was cancelled before.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "most callers do not care whether they were in time"
+    )]
+    pub fn cancel(&self) -> bool {
+        let cancelled = self.handle.cancel();
+        if let Some(state) = self.state.upgrade() {
+            state.timers.remove(self.key);
+        }
+        cancelled
+    }
+
+    /// Whether the callback was cancelled before it was called.
+    pub fn cancelled(&self) -> bool {
+        self.handle.cancelled()
+    }
+
+    /// The deadline on the loop's clock; readable also after it has passed.
+    pub fn when(&self) -> Instant {
+        self.when
+    }
+}
+
+impl fmt::Debug for TimerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimerHandle")
+            .field("when", &self.when)
+            .field("handle", &self.handle)
+            .finish()
+    }
+}

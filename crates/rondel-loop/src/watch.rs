@@ -1,0 +1,200 @@
+//! Foreign descriptors: `add_reader` and `add_writer`, level-triggered as in asyncio.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::panic::Location;
+use std::rc::Rc;
+
+use rondel_executor::Callback;
+use rondel_poll::{Interest, Key, Mode, Readiness};
+
+use crate::error::LoopClosed;
+use crate::state::State;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+/// The watched descriptors of a loop, by the number they were given with.
+#[derive(Default)]
+pub(crate) struct Watches {
+    by_number: HashMap<RawFd, Watch>,
+    numbers: HashMap<Key, RawFd>,
+}
+
+struct Watch {
+    key: Key,
+    reader: Option<Rc<dyn Callback>>,
+    writer: Option<Rc<dyn Callback>>,
+}
+
+impl Watch {
+    fn interest(&self) -> Interest {
+        let mut interest = Interest::NONE;
+        if self.reader.is_some() {
+            interest |= Interest::READABLE;
+        }
+        if self.writer.is_some() {
+            interest |= Interest::WRITABLE;
+        }
+        interest
+    }
+
+    fn side(&mut self, direction: Direction) -> &mut Option<Rc<dyn Callback>> {
+        match direction {
+            Direction::Read => &mut self.reader,
+            Direction::Write => &mut self.writer,
+        }
+    }
+}
+
+/// A callback that is called again and again, queued at most once at a time.
+struct Repeated<F> {
+    site: &'static Location<'static>,
+    closure: RefCell<F>,
+    queued: Cell<bool>,
+    removed: Cell<bool>,
+}
+
+impl<F: FnMut()> Callback for Repeated<F> {
+    fn call(self: Rc<Self>) {
+        self.queued.set(false);
+        // Not even a removed one that is queued already is called; one that is running is not entered again (a nested turn).
+        if !self.removed.get()
+            && let Ok(mut closure) = self.closure.try_borrow_mut()
+        {
+            closure();
+        }
+    }
+
+    fn site(&self) -> &'static Location<'static> {
+        self.site
+    }
+}
+
+/// What the watch table needs of a repeated callback, whatever its closure.
+struct Entry<F>(Rc<Repeated<F>>);
+
+impl<F: FnMut() + 'static> Callback for Entry<F> {
+    /// The descriptor is ready: queue the callback unless it is queued.
+    fn call(self: Rc<Self>) {
+        if !self.0.queued.replace(true)
+            && let Ok(local) = crate::current::get("add_reader")
+        {
+            local.state().executor.spawner().push(self.0.clone());
+        }
+    }
+
+    fn site(&self) -> &'static Location<'static> {
+        self.0.site
+    }
+}
+
+impl<F> Drop for Entry<F> {
+    fn drop(&mut self) {
+        self.0.removed.set(true);
+    }
+}
+
+/// Watches `fd` in one direction, replacing the callback there is.
+pub(crate) fn add<F: FnMut() + 'static>(
+    state: &Rc<State>,
+    fd: impl AsFd,
+    direction: Direction,
+    site: &'static Location<'static>,
+    callback: F,
+) -> io::Result<()> {
+    if state.closed.get() {
+        return Err(LoopClosed.into());
+    }
+    let fd = fd.as_fd();
+    let number = fd.as_raw_fd();
+    let callback: Rc<dyn Callback> = Rc::new(Entry(Rc::new(Repeated {
+        site,
+        closure: RefCell::new(callback),
+        queued: Cell::new(false),
+        removed: Cell::new(false),
+    })));
+    let mut watches = state.watches.borrow_mut();
+    if let Some(watch) = watches.by_number.get_mut(&number) {
+        let key = watch.key;
+        let replaced = watch.side(direction).replace(callback);
+        let interest = watch.interest();
+        drop(watches);
+        drop(replaced);
+        return state.selector.modify(key, interest);
+    }
+    // A descriptor of our own for the same file: the caller's may be closed at any time.
+    let own = Rc::new(fd.try_clone_to_owned()?);
+    let mut watch = Watch {
+        key: Key::from_bits(0),
+        reader: None,
+        writer: None,
+    };
+    *watch.side(direction) = Some(callback);
+    watch.key = state
+        .selector
+        .register(own, watch.interest(), Mode::Level)?;
+    watches.numbers.insert(watch.key, number);
+    watches.by_number.insert(number, watch);
+    Ok(())
+}
+
+/// Ends the watch in one direction; `false` if there is none.
+pub(crate) fn remove(state: &Rc<State>, number: RawFd, direction: Direction) -> bool {
+    let mut watches = state.watches.borrow_mut();
+    let Some(watch) = watches.by_number.get_mut(&number) else {
+        return false;
+    };
+    let Some(removed) = watch.side(direction).take() else {
+        return false;
+    };
+    let (key, interest) = (watch.key, watch.interest());
+    if interest == Interest::NONE {
+        watches.by_number.remove(&number);
+        watches.numbers.remove(&key);
+    }
+    drop(watches);
+    drop(removed);
+    // Both fail only for a key that is not registered: then there is nothing to change either.
+    let _ = if interest == Interest::NONE {
+        state.selector.deregister(key)
+    } else {
+        state.selector.modify(key, interest)
+    };
+    true
+}
+
+/// A watched descriptor is ready.
+pub(crate) fn on_event(state: &Rc<State>, key: Key, readiness: Readiness) {
+    let watches = state.watches.borrow();
+    let Some(watch) = watches
+        .numbers
+        .get(&key)
+        .and_then(|number| watches.by_number.get(number))
+    else {
+        return;
+    };
+    let reader = watch.reader.clone().filter(|_| readiness.is_readable());
+    let writer = watch.writer.clone().filter(|_| readiness.is_writable());
+    drop(watches);
+    for callback in [reader, writer].into_iter().flatten() {
+        callback.call();
+    }
+}
+
+impl Watches {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
+    /// Ends every watch; gives their keys, and what is to be dropped.
+    pub(crate) fn take_all(&mut self) -> (Vec<Key>, impl Sized + use<>) {
+        let keys = self.numbers.drain().map(|(key, _)| key).collect();
+        (keys, std::mem::take(&mut self.by_number))
+    }
+}
