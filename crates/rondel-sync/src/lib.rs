@@ -1,2 +1,17 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// `wait_list` alone is exempt.
+#![deny(unsafe_code)]
+
+// In the order of the imports: each group uses only those above it.
+mod waker_slot;
+
+#[allow(unsafe_code)]
+pub mod wait_list;
+
+pub mod event;
+pub mod oneshot;
+pub mod semaphore;
+
+pub use event::Event;
+pub use semaphore::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};

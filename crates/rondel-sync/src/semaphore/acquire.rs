@@ -1,0 +1,165 @@
+//! The futures that acquire permits.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+
+use super::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use crate::wait_list::{ListRef, RcList, WaitList, Waiter};
+
+pin_project! {
+    /// The future of [`Semaphore::acquire`] and [`Semaphore::acquire_many`].
+    ///
+    /// It takes its place in the queue when it is polled first.
+    ///
+    /// # Panics
+    ///
+    /// When polled after it was ready.
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct Acquire<'a> {
+        semaphore: &'a Semaphore,
+        #[pin]
+        waiter: Waiter<&'a WaitList<usize>, usize>,
+        done: bool,
+    }
+
+    impl PinnedDrop for Acquire<'_> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            give_up(this.semaphore, this.waiter);
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`Semaphore::acquire_owned`] and [`Semaphore::acquire_many_owned`].
+    ///
+    /// It takes its place in the queue when it is polled first.
+    ///
+    /// # Panics
+    ///
+    /// When polled after it was ready.
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct AcquireOwned {
+        #[pin]
+        waiter: Waiter<RcList<Semaphore, usize>, usize>,
+        done: bool,
+    }
+
+    impl PinnedDrop for AcquireOwned {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            let semaphore = Rc::clone(this.waiter.list_ref().owner());
+            give_up(&semaphore, this.waiter);
+        }
+    }
+}
+
+impl<'a> Acquire<'a> {
+    pub(super) fn new(
+        semaphore: &'a Semaphore,
+        waiter: Waiter<&'a WaitList<usize>, usize>,
+    ) -> Self {
+        Self {
+            semaphore,
+            waiter,
+            done: false,
+        }
+    }
+}
+
+impl AcquireOwned {
+    pub(super) fn new(waiter: Waiter<RcList<Semaphore, usize>, usize>) -> Self {
+        Self {
+            waiter,
+            done: false,
+        }
+    }
+}
+
+impl<'a> Future for Acquire<'a> {
+    type Output = SemaphorePermit<'a>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<SemaphorePermit<'a>> {
+        let this = self.project();
+        assert!(
+            !*this.done,
+            "`Semaphore::acquire` polled after it was ready"
+        );
+        let permits = *this.waiter.want();
+        ready!(poll_permits(this.semaphore, this.waiter, cx));
+        *this.done = true;
+        Poll::Ready(SemaphorePermit::new(this.semaphore, permits))
+    }
+}
+
+impl Future for AcquireOwned {
+    type Output = OwnedSemaphorePermit;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<OwnedSemaphorePermit> {
+        let this = self.project();
+        assert!(
+            !*this.done,
+            "`Semaphore::acquire_owned` polled after it was ready"
+        );
+        let permits = *this.waiter.want();
+        let semaphore = Rc::clone(this.waiter.list_ref().owner());
+        ready!(poll_permits(&semaphore, this.waiter, cx));
+        *this.done = true;
+        Poll::Ready(OwnedSemaphorePermit::new(semaphore, permits))
+    }
+}
+
+/// Ready when the permits that the waiter wants are taken out of the semaphore.
+#[inline]
+fn poll_permits<L: ListRef<usize, ()>>(
+    semaphore: &Semaphore,
+    waiter: Pin<&mut Waiter<L, usize>>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    // Only one who has no place in the queue yet may find what he wants lying about.
+    if waiter.is_idle() && semaphore.take(*waiter.want()).is_ok() {
+        return Poll::Ready(());
+    }
+    waiter.poll(cx)
+}
+
+/// Leaves the queue. What had been handed over goes on to the next; and if this was the one at the
+/// front, those behind may want less and be served now.
+#[inline]
+fn give_up<L: ListRef<usize, ()>>(semaphore: &Semaphore, waiter: Pin<&mut Waiter<L, usize>>) {
+    if waiter.is_idle() {
+        return;
+    }
+    let permits = *waiter.want();
+    match waiter.cancel() {
+        Some(()) => semaphore.give_back(permits),
+        None => semaphore.serve(),
+    }
+}
+
+impl fmt::Debug for Acquire<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acquire")
+            .field("permits", self.waiter.want())
+            .field("waiter", &self.waiter)
+            .field("done", &self.done)
+            .finish()
+    }
+}
+
+impl fmt::Debug for AcquireOwned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcquireOwned")
+            .field("permits", self.waiter.want())
+            .field("waiter", &self.waiter)
+            .field("done", &self.done)
+            .finish()
+    }
+}
