@@ -79,8 +79,8 @@ impl Notifier {
     /// atomic operation, and a system call only if the selector is asleep.
     ///
     /// May be called from any thread. On [`Epoll`](crate::Epoll) also from a signal
-    /// handler: it neither locks nor allocates there, and leaves `errno` alone. The
-    /// other selectors do not promise that.
+    /// handler (which keeps `errno` as it found it): there it neither locks nor
+    /// allocates. The other selectors do not promise that.
     #[inline]
     pub fn notify(&self) {
         if self.shared.state.notify() {

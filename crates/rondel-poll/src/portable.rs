@@ -279,6 +279,16 @@ impl Selector for Portable {
             Wait::Forever if self.notifier.fall_asleep() => self.poller.wait(raw, None),
             _ => self.poller.wait(raw, Some(Duration::ZERO)),
         };
+        let result = match result {
+            // The poll(2) back end marks a notification before it writes it to
+            // its pipe. A wait that begins in between finds the mark, but the
+            // pipe empty, and fails without taking the poller's mark back: no
+            // later notification would be heard. A second look takes it back.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.poller.wait(raw, Some(Duration::ZERO))
+            }
+            result => result,
+        };
         self.notifier.wake_up();
         result.map_err(|e| SelectorError::at_selector("wait for the portable selector", e))?;
         let mut registrations = self.registrations.borrow_mut();

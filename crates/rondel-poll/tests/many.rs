@@ -24,8 +24,7 @@ fn more_ready_than_the_buffer_holds_come_with_the_next_waits() {
                     reports.insert(key, 0);
                 }
                 let mut events = Events::with_capacity(capacity);
-                // Levels come round again before the last one had its turn
-                // nowhere: each wait takes up where the one before left off.
+                // What is reported is silenced, so each wait brings others.
                 for _ in 0..=2 * SOURCES {
                     selector.wait(&mut events, Wait::Poll, false).unwrap();
                     for event in &events {
