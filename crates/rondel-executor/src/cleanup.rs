@@ -7,6 +7,7 @@
 //! These are the building blocks: a combinator that drops other people's futures does so inside [`Scope::enter`] and then
 //! waits with [`Scope::wait`]; a future that needs cleaning calls [`leave`] from its destructor.
 
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
@@ -75,6 +76,8 @@ fn owner_scope() -> Option<Scope> {
         Some(header) => Some(local.with_extras(header, |extras| {
             extras.scope.get_or_insert_with(|| Scope::of(&core)).clone()
         })),
+        // Not kept: it holds the core, and nobody would come to part the two again.
+        None if local.closed.get() => Some(Scope::of(&core)),
         None => Some(
             local
                 .root
@@ -88,10 +91,23 @@ fn owner_scope() -> Option<Scope> {
 fn report_dropped(local: Option<&Local>, cleanup: Cleanup) {
     let lost = Lost::in_task(LostKind::CleanupDropped, None);
     match local {
-        Some(local) => local.report(lost),
-        None => lost.write_to_stderr(),
+        Some(local) => {
+            local.report(lost);
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(cleanup)));
+            report_panics(local, [dropped.err()]);
+        }
+        None => {
+            lost.write_to_stderr();
+            drop(cleanup);
+        }
     }
-    drop(cleanup);
+}
+
+fn report_panics(local: &Local, payloads: impl IntoIterator<Item = Option<Box<dyn Any + Send>>>) {
+    for payload in payloads.into_iter().flatten() {
+        let kind = LostKind::CleanupPanicked(PanicPayload::new(payload));
+        local.report(Lost::in_task(kind, None));
+    }
 }
 
 /// A place for cleanups to be left to, and somebody to wait for them.
@@ -188,9 +204,19 @@ impl Scope {
         if !self.0.busy.get() {
             return Poll::Ready(());
         }
-        let mut waiting = self.0.waiting.borrow_mut();
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
+        let known = self
+            .0
+            .waiting
+            .borrow()
+            .iter()
+            .any(|waker| waker.will_wake(cx.waker()));
+        if !known {
+            // Before the borrow, and before the last look: cloning is the waker's own code.
+            let waker = cx.waker().clone();
+            if !self.0.busy.get() {
+                return Poll::Ready(());
+            }
+            self.0.waiting.borrow_mut().push(waker);
         }
         Poll::Pending
     }
@@ -212,8 +238,11 @@ impl Scope {
         if !self.0.busy.replace(true) {
             local.cleanups.set(local.cleanups.get() + 1);
             let flags = Header::SHIELDED | Header::DETACHED;
-            let runner = run_all(self.clone());
-            harness::spawn(&core, local, runner, Location::caller(), flags).detach();
+            let runner = Runner {
+                scope: self.clone(),
+                under_way: false,
+            };
+            harness::spawn(&core, local, runner.run(), Location::caller(), flags).detach();
         }
     }
 
@@ -226,17 +255,45 @@ impl Scope {
     }
 }
 
-/// Runs what is left to `scope`, one after the other, until nothing is.
-async fn run_all(scope: Scope) {
-    loop {
-        let next = scope.0.left.borrow_mut().pop_front();
-        let Some(cleanup) = next else { break };
-        run_one(&scope, cleanup).await;
+/// Runs what is left to a scope, one after the other, until nothing is.
+struct Runner {
+    scope: Scope,
+    under_way: bool,
+}
+
+impl Runner {
+    async fn run(mut self) {
+        loop {
+            let next = self.scope.0.left.borrow_mut().pop_front();
+            let Some(cleanup) = next else { break };
+            self.under_way = true;
+            run_one(&self.scope, cleanup).await;
+            self.under_way = false;
+        }
     }
-    scope.0.busy.set(false);
-    let waiting = scope.0.waiting.take();
-    for waker in waiting {
-        waker.wake();
+}
+
+/// The end, whether all is done or the executor has closed: what is undone is reported, and nobody waits any longer.
+impl Drop for Runner {
+    fn drop(&mut self) {
+        let Some(core) = self.scope.executor() else {
+            return;
+        };
+        let Some(local) = core.local.get() else {
+            return;
+        };
+        if self.under_way {
+            local.report(Lost::in_task(LostKind::CleanupDropped, None));
+        }
+        let undone = self.scope.0.left.take();
+        for cleanup in undone {
+            report_dropped(Some(local), cleanup);
+        }
+        self.scope.0.busy.set(false);
+        let waiting = self.scope.0.waiting.take();
+        for waker in waiting {
+            local.guarded(|| waker.wake());
+        }
     }
 }
 
@@ -248,9 +305,13 @@ async fn run_one(scope: &Scope, cleanup: Cleanup) {
         return;
     };
     let limit = local.hooks.borrow().cleanup_limit.clone();
-    let mut limited = match limit {
+    let limited = catch_unwind(AssertUnwindSafe(|| match limit {
         Some(limit) => limit(cleanup),
         None => cleanup,
+    }));
+    let mut limited = match limited {
+        Ok(limited) => limited,
+        Err(payload) => return report_panics(local, [Some(payload)]),
     };
     let ended = poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| {
@@ -263,10 +324,7 @@ async fn run_one(scope: &Scope, cleanup: Cleanup) {
     })
     .await;
     let dropped = catch_unwind(AssertUnwindSafe(|| scope.enter(|| drop(limited))));
-    for payload in [ended.err(), dropped.err()].into_iter().flatten() {
-        let kind = LostKind::CleanupPanicked(PanicPayload::new(payload));
-        local.report(Lost::in_task(kind, None));
-    }
+    report_panics(local, [ended.err(), dropped.err()]);
 }
 
 impl fmt::Debug for Scope {

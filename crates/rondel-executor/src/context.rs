@@ -59,11 +59,18 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// Runs `f` on the executor whose turn it is on this thread, if there is one.
+#[inline]
+pub(crate) fn with_core<R>(f: impl FnOnce(Option<&Arc<Core>>) -> R) -> R {
+    let core = CONTEXT.with(|context| context.core.get());
+    // SAFETY: non-null only while a `Turn` that borrows the `Arc` is alive on this very thread. That turn cannot end
+    // before `f` does: it is further up the stack.
+    f(unsafe { core.as_ref() })
+}
+
 /// The executor whose turn it is on this thread.
 pub(crate) fn current_core() -> Option<Arc<Core>> {
-    let core = CONTEXT.with(|context| context.core.get());
-    // SAFETY: non-null only while a `Turn` that borrows the `Arc` is alive on this very thread.
-    unsafe { core.as_ref() }.cloned()
+    with_core(|core| core.cloned())
 }
 
 /// Names the task that is about to be polled; [`Polling::begin`] picks it up inside.
@@ -75,10 +82,8 @@ pub(crate) fn announce(task: *const Header) {
 /// Nothing is being polled any more, whether or not the harness got to run.
 #[inline]
 pub(crate) fn retire() {
-    CONTEXT.with(|context| {
-        context.task.set(ptr::null());
-        context.scope.set(ptr::null());
-    });
+    // The scope needs no care: `with_scope` restores it, also when unwinding.
+    CONTEXT.with(|context| context.task.set(ptr::null()));
 }
 
 /// A poll under way. The task stays current until this is dropped, which must happen inside the poll: after it the

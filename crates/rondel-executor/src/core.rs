@@ -11,6 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_task::Runnable;
 
 use crate::callback::Callback;
+use crate::claim::{Claims, LocalClaims};
 use crate::cleanup::{CleanupLimit, Scope};
 use crate::home::HomeCell;
 use crate::inbox::{Inbox, Notify};
@@ -54,6 +56,7 @@ pub(crate) enum Message {
 pub(crate) struct Core {
     pub(crate) local: HomeCell<Local>,
     pub(crate) inbox: Inbox<Message>,
+    pub(crate) claims: Claims,
     /// Values and tasks that came too late to be dropped at home.
     pub(crate) leaked: AtomicUsize,
 }
@@ -71,11 +74,13 @@ pub(crate) struct Hooks {
 
 /// The half that belongs to the home thread.
 pub(crate) struct Local {
-    pub(crate) ready: RefCell<VecDeque<Entry>>,
+    /// First in, first out. Its entries have no destructor of their own: see [`Local::enqueue`].
+    pub(crate) ready: RefCell<VecDeque<ManuallyDrop<Entry>>>,
     pub(crate) tasks: RefCell<Registry>,
     /// What few tasks have: names, callbacks, scopes. Apart from the header, so that the many pay nothing for it.
     pub(crate) extras: RefCell<HashMap<u64, Extras, IdHash>>,
     pub(crate) next_id: Cell<u64>,
+    pub(crate) claims: LocalClaims,
     /// Tasks spawned and not finished, cleanups among them.
     pub(crate) alive: Cell<usize>,
     /// Of those, cleanups on their way.
@@ -98,6 +103,7 @@ impl Core {
                 tasks: RefCell::default(),
                 extras: RefCell::default(),
                 next_id: Cell::new(1),
+                claims: LocalClaims::default(),
                 alive: Cell::new(0),
                 cleanups: Cell::new(0),
                 turning: Cell::new(false),
@@ -107,6 +113,7 @@ impl Core {
                 closed: Cell::new(false),
             }),
             inbox: Inbox::new(notify),
+            claims: Claims::default(),
             leaked: AtomicUsize::new(0),
         })
     }
@@ -114,8 +121,8 @@ impl Core {
     /// The schedule function of every task: the whole cost of a wake on the home thread is in here.
     #[inline]
     pub(crate) fn schedule(runnable: Runnable<Header>) {
-        let home = Arc::as_ptr(&runnable.metadata().home);
-        // SAFETY: the runnable holds the core; once it is moved into the core's own queue, the queue holds both, and nothing
+        let home = &raw const *runnable.metadata().home;
+        // SAFETY: the runnable keeps the core; once it is moved into the core's own queue, the queue keeps both, and nothing
         // runs on this thread that could take it out before `enqueue` has returned. The reference is not used after that.
         let local = unsafe { &(*home).local };
         match local.get() {
@@ -131,7 +138,7 @@ impl Core {
     #[cold]
     fn schedule_from_afar(runnable: Runnable<Header>) {
         // A reference of our own: once pushed, the task may be run and freed before `push` returns.
-        let home = Arc::clone(&runnable.metadata().home);
+        let home = runnable.metadata().home.to_arc();
         home.send(Message::Task(runnable));
     }
 
@@ -193,7 +200,10 @@ impl Local {
     #[inline]
     #[must_use]
     fn enqueue(&self, entry: Entry) -> Option<Rc<dyn Fn()>> {
-        self.ready.borrow_mut().push_back(entry);
+        // Without a destructor to run should growing the queue panic, an entry goes into it from registers; with one, it is
+        // built on the stack first and read back from there, at the price of a stall for every wake and every spawn. What
+        // the queue holds is taken out when the executor closes, at the latest.
+        self.ready.borrow_mut().push_back(ManuallyDrop::new(entry));
         if self.turning.get() {
             None
         } else {
@@ -215,7 +225,10 @@ impl Local {
 
     #[inline]
     pub(crate) fn pop(&self) -> Option<Entry> {
-        self.ready.borrow_mut().pop_front()
+        self.ready
+            .borrow_mut()
+            .pop_front()
+            .map(ManuallyDrop::into_inner)
     }
 
     /// The next task number: never used again by this executor.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::callback::Handle;
+use crate::claim;
 use crate::cleanup::CleanupLimit;
 use crate::context::{self, Turn};
 use crate::core::{Core, Entry, Hooks, Local};
@@ -334,6 +335,7 @@ impl Executor {
 impl Drop for Executor {
     fn drop(&mut self) {
         self.close();
+        claim::settle(self.core(), self.local());
     }
 }
 

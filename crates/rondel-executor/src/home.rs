@@ -108,7 +108,8 @@ impl<T> HomeCell<T> {
     /// Whether the calling thread is the one that made the cell.
     #[inline]
     pub fn is_home(&self) -> bool {
-        ThreadId::current() == self.home
+        // An unnumbered thread has 0, which is nobody's home.
+        THREAD.with(Cell::get) == self.home.0
     }
 
     /// The thread that made the cell.

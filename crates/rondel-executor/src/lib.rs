@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod callback;
+mod claim;
 mod cleanup;
 mod context;
 mod core;

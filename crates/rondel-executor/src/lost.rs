@@ -45,11 +45,11 @@ pub enum LostKind {
 
 impl Lost {
     pub(crate) fn task_panicked(task: TaskInfo, payload: Box<dyn std::any::Any + Send>) -> Self {
-        Self::in_task(LostKind::TaskPanicked(PanicPayload(payload)), Some(task))
+        Self::in_task(LostKind::TaskPanicked(PanicPayload::new(payload)), Some(task))
     }
 
     pub(crate) fn drop_panicked(task: TaskInfo, payload: Box<dyn std::any::Any + Send>) -> Self {
-        Self::in_task(LostKind::DropPanicked(PanicPayload(payload)), Some(task))
+        Self::in_task(LostKind::DropPanicked(PanicPayload::new(payload)), Some(task))
     }
 
     pub(crate) fn in_task(kind: LostKind, task: Option<TaskInfo>) -> Self {
@@ -65,7 +65,7 @@ impl Lost {
         callback: Option<&'static Location<'static>>,
     ) -> Self {
         Self {
-            kind: LostKind::CallbackPanicked(PanicPayload(payload)),
+            kind: LostKind::CallbackPanicked(PanicPayload::new(payload)),
             task: None,
             callback,
         }

@@ -41,6 +41,41 @@ impl Spawner {
         Self::of(&context::current_core()?)
     }
 
+    /// Spawns on the executor whose turn it is on this thread, without making a `Spawner` first; see
+    /// [`spawn`](Spawner::spawn).
+    ///
+    /// # Errors
+    /// Gives the future back outside a turn.
+    #[track_caller]
+    #[inline]
+    pub fn spawn_current<F>(future: F) -> Result<Task<F::Output>, F>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let site = Location::caller();
+        context::with_core(
+            |core| match core.and_then(|core| Some((core, core.local.get()?))) {
+                Some((core, local)) => Ok(Task::new(harness::spawn(core, local, future, site, 0))),
+                None => Err(future),
+            },
+        )
+    }
+
+    /// Schedules a callback on the executor whose turn it is on this thread; see [`call_soon`](Spawner::call_soon).
+    ///
+    /// # Errors
+    /// Gives the closure back outside a turn.
+    #[track_caller]
+    #[inline]
+    pub fn call_soon_current<F: FnOnce() + 'static>(callback: F) -> Result<Handle, F> {
+        let site = Location::caller();
+        context::with_core(|core| match core.and_then(|core| core.local.get()) {
+            Some(local) => Ok(schedule(local, site, callback)),
+            None => Err(callback),
+        })
+    }
+
     pub(crate) fn of(core: &Arc<Core>) -> Option<Self> {
         core.local.is_home().then(|| Self {
             core: Arc::clone(core),
@@ -85,15 +120,7 @@ impl Spawner {
     #[track_caller]
     #[inline]
     pub fn call_soon(&self, callback: impl FnOnce() + 'static) -> Handle {
-        let once = Once::new(Location::caller(), callback);
-        let local = self.local();
-        let handle = Handle::new(Rc::clone(&once));
-        if local.closed.get() {
-            handle.cancel();
-        } else {
-            local.push(Entry::Callback(once));
-        }
-        handle
+        schedule(self.local(), Location::caller(), callback)
     }
 
     /// Puts a callback at the end of the ready queue as it is, without allocating. See [`Callback`].
@@ -124,13 +151,19 @@ impl Spawner {
             .iter()
             .map(|(header, _)| TaskInfo::of(header, local))
             .collect();
-        infos.extend(local.ready.borrow().iter().filter_map(|entry| match entry {
-            Entry::Task(runnable) => {
-                let info = TaskInfo::of(runnable.metadata(), local);
-                info.slot().is_none().then_some(info)
-            }
-            _ => None,
-        }));
+        infos.extend(
+            local
+                .ready
+                .borrow()
+                .iter()
+                .filter_map(|entry| match &**entry {
+                    Entry::Task(runnable) => {
+                        let info = TaskInfo::of(runnable.metadata(), local);
+                        info.slot().is_none().then_some(info)
+                    }
+                    _ => None,
+                }),
+        );
         infos
     }
 
@@ -146,6 +179,22 @@ impl Spawner {
     pub fn remote(&self) -> Remote {
         Remote::of(&self.core)
     }
+}
+
+#[inline]
+fn schedule(
+    local: &Local,
+    site: &'static Location<'static>,
+    callback: impl FnOnce() + 'static,
+) -> Handle {
+    let once = Once::new(site, callback);
+    let handle = Handle::new(Rc::clone(&once));
+    if local.closed.get() {
+        handle.cancel();
+    } else {
+        local.push(Entry::Callback(once));
+    }
+    handle
 }
 
 impl fmt::Debug for Spawner {

@@ -78,7 +78,6 @@ where
     match run_in_executor(None, work)?.await {
         Ok(value) => Ok(value),
         Err(JobError::Panicked(payload)) => payload.resume(),
-        // The payload of a panic is not `Sync`, so the error itself cannot be the source; its words are what matters.
-        Err(error) => Err(io::Error::other(error.to_string())),
+        Err(error) => Err(io::Error::other(error)),
     }
 }

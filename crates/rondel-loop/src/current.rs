@@ -6,7 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 
-use rondel_executor::Task;
+use rondel_executor::{Handle, Spawner, Task};
 
 use crate::local::LocalLoop;
 use crate::state::State;
@@ -49,40 +49,52 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn enter(state: &Rc<State>) -> Self {
         Self {
-            before: CURRENT.with(|current| current.replace(Some(Rc::clone(state)))),
+            // A loop that is kept in a thread-local may outlive this one, and closes without being current.
+            before: CURRENT
+                .try_with(|current| current.replace(Some(Rc::clone(state))))
+                .unwrap_or_default(),
         }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let left = CURRENT.with(|current| current.replace(self.before.take()));
+        let before = self.before.take();
+        let left = CURRENT.try_with(|current| current.replace(before));
         drop(left);
     }
 }
 
 /// Whether a loop is current on this thread.
 pub(crate) fn is_any() -> bool {
-    CURRENT.with(|current| current.borrow().is_some())
+    CURRENT
+        .try_with(|current| current.borrow().is_some())
+        .unwrap_or(false)
 }
 
 pub(crate) fn get(call: &'static str) -> Result<LocalLoop, NoRunningLoop> {
-    CURRENT.with(|current| {
-        current
-            .borrow()
-            .as_ref()
-            .map(LocalLoop::of)
-            .ok_or(NoRunningLoop { call })
-    })
+    CURRENT
+        .try_with(|current| current.borrow().as_ref().map(LocalLoop::of))
+        .unwrap_or_default()
+        .ok_or(NoRunningLoop { call })
 }
 
 /// The current loop, for calls that have no way to return an error.
 #[track_caller]
 pub(crate) fn expect(call: &'static str) -> LocalLoop {
-    match get(call) {
-        Ok(local) => local,
-        Err(error) => panic!("{error}"),
-    }
+    get(call).unwrap_or_else(|_| no_loop(call))
+}
+
+#[cold]
+#[track_caller]
+fn no_loop(call: &'static str) -> ! {
+    panic!("{}", NoRunningLoop { call })
+}
+
+/// Runs `f` on the current loop, if there is one, without taking a share of it.
+#[inline]
+pub(crate) fn with<R>(f: impl FnOnce(Option<&Rc<State>>) -> R) -> R {
+    CURRENT.with(|current| f(current.borrow().as_ref()))
 }
 
 /// Runs `future` as a task of the running loop. asyncio: `create_task`.
@@ -105,5 +117,27 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    expect("spawn").create_task(future)
+    match Spawner::spawn_current(future) {
+        Ok(task) => task,
+        Err(_) => no_loop("spawn"),
+    }
+}
+
+/// Schedules `callback` in the running loop; see [`LocalLoop::call_soon`].
+///
+/// # Panics
+/// If no loop is running on this thread; [`LocalLoop::current`] tells beforehand.
+///
+/// ```
+/// # rondel_loop::run(async {
+/// rondel_loop::call_soon(|| println!("in a moment"));
+/// rondel_loop::yield_now().await;
+/// # }).unwrap();
+/// ```
+#[track_caller]
+pub fn call_soon(callback: impl FnOnce() + 'static) -> Handle {
+    match Spawner::call_soon_current(callback) {
+        Ok(handle) => handle,
+        Err(_) => no_loop("call_soon"),
+    }
 }

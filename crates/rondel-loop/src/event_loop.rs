@@ -170,7 +170,9 @@ impl Builder {
                 exception_handler: RefCell::default(),
                 pool: RefCell::default(),
                 running: Cell::new(false),
+                attention: Cell::new(false),
                 stopping: Cell::new(false),
+                in_batch: Cell::new(false),
                 batch_left: Cell::new(0),
                 signals: Signals::default(),
                 closed: Cell::new(false),
@@ -393,6 +395,7 @@ impl<'s> Run<'s> {
             state.stop();
         }
         turn::flush(state);
+        state.in_batch.set(true);
         let outcome = loop {
             match turn::run_ready(state, &turn, &mut budget) {
                 BatchEnd::Main => {
@@ -414,10 +417,12 @@ impl<'s> Run<'s> {
             if state.stopping.get() && state.batch_left.get() == 0 {
                 break None;
             }
+            state.in_batch.set(false);
             turn::look(state, &turn, &mut budget, Wait::Forever)?;
             if state.shared.stop.load(Ordering::Acquire) {
                 state.stop();
             }
+            state.in_batch.set(true);
         };
         state.stopping.set(false);
         state.shared.stop.store(false, Ordering::Release);
@@ -446,6 +451,7 @@ impl<'s> Run<'s> {
 impl Drop for Run<'_> {
     fn drop(&mut self) {
         self.state.running.set(false);
+        self.state.in_batch.set(false);
     }
 }
 

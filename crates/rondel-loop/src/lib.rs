@@ -21,7 +21,7 @@ mod turn;
 mod watch;
 
 pub use blocking::{run_in_executor, to_thread};
-pub use current::{NoRunningLoop, spawn};
+pub use current::{NoRunningLoop, call_soon, spawn};
 pub use error::{LoopClosed, RunError};
 pub use event_loop::{Builder, EventLoop};
 pub use exception::{ExceptionContext, ExceptionHandler};

@@ -274,6 +274,7 @@ impl LocalLoop {
     #[inline]
     pub fn flush_later(&self, connection: Rc<dyn Flush>) {
         self.0.unflushed.borrow_mut().push(connection);
+        self.0.attention.set(true);
     }
 
     /// Says that work is under way elsewhere which will come back; see [`LoopHandle::outstanding`].

@@ -173,7 +173,8 @@ impl Waiters {
 /// # }
 /// ```
 pub struct Registration {
-    source: Rc<Source>,
+    /// `None` only while it is being dropped.
+    source: Option<Rc<Source>>,
     local: LocalLoop,
 }
 
@@ -199,9 +200,16 @@ impl Registration {
         });
         state.sources.borrow_mut().insert(Rc::clone(&source));
         Ok(Self {
-            source,
+            source: Some(source),
             local: local.clone(),
         })
+    }
+
+    #[inline]
+    fn source(&self) -> &Source {
+        self.source
+            .as_ref()
+            .expect("a registration has its source until it is dropped")
     }
 
     /// The loop it is registered with.
@@ -212,17 +220,17 @@ impl Registration {
     /// What is known to be ready.
     #[inline]
     pub fn ready(&self) -> ReadyState {
-        self.source.ready.get()
+        self.source().ready.get()
     }
 
     /// Changes what is known to be ready, and re-arms the selector where it needs that.
     #[inline]
     fn update(&self, change: impl FnOnce(&mut ReadyState)) {
-        let before = self.source.ready.get();
+        let before = self.source().ready.get();
         let mut after = before;
         change(&mut after);
         if after != before {
-            self.source.ready.set(after);
+            self.source().ready.set(after);
             if self.local.state().selector.needs_rearm() {
                 self.rearm(after);
             }
@@ -235,12 +243,12 @@ impl Registration {
             .local
             .state()
             .selector
-            .modify(self.source.key, ready.blocked());
+            .modify(self.source().key, ready.blocked());
         if rearmed.is_err() {
             // It cannot be waited for any more. Try at once instead: the call itself says what is wrong.
             let mut ready = ready;
             ready.on_event(Readiness::ERROR);
-            self.source.ready.set(ready);
+            self.source().ready.set(ready);
         }
     }
 
@@ -266,13 +274,13 @@ impl Registration {
     /// [`LoopClosed`].
     #[inline]
     pub fn try_read<R>(&self, read: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
-        if self.source.closed.get() {
+        if self.source().closed.get() {
             return Err(LoopClosed.into());
         }
         if !self.ready().is_readable() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let result = read(self.source.fd.as_fd());
+        let result = read(self.source().fd.as_fd());
         if is_would_block(&result) {
             self.update(ReadyState::on_read_would_block);
         }
@@ -288,13 +296,13 @@ impl Registration {
         &self,
         write: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
     ) -> io::Result<R> {
-        if self.source.closed.get() {
+        if self.source().closed.get() {
             return Err(LoopClosed.into());
         }
         if !self.ready().is_writable() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let result = write(self.source.fd.as_fd());
+        let result = write(self.source().fd.as_fd());
         if is_would_block(&result) {
             self.update(ReadyState::on_write_would_block);
         }
@@ -317,7 +325,7 @@ impl Registration {
                     if self.ready().is_readable() {
                         continue;
                     }
-                    self.source.readers.add(cx.waker());
+                    self.source().readers.add(cx.waker());
                     Waits::READABLE.label(self.index());
                     return Poll::Pending;
                 }
@@ -342,7 +350,7 @@ impl Registration {
                     if self.ready().is_writable() {
                         continue;
                     }
-                    self.source.writers.add(cx.waker());
+                    self.source().writers.add(cx.waker());
                     Waits::WRITABLE.label(self.index());
                     return Poll::Pending;
                 }
@@ -382,14 +390,14 @@ impl Registration {
     /// Has `callback` queued whenever the source becomes ready in any direction, in addition to waking those who wait.
     /// `None` ends it.
     pub fn set_callback(&self, callback: Option<Rc<dyn Callback>>) {
-        let before = self.source.callback.replace(callback);
+        let before = self.source().callback.replace(callback);
         drop(before);
     }
 
     /// The loop's number of the source, as wait labels name it.
     fn index(&self) -> u32 {
         // A key's index has 32 bits.
-        u32::try_from(self.source.key.index()).unwrap_or(u32::MAX)
+        u32::try_from(self.source().key.index()).unwrap_or(u32::MAX)
     }
 }
 
@@ -399,29 +407,35 @@ fn is_would_block<R>(result: &io::Result<R>) -> bool {
 
 impl AsFd for Registration {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.fd.as_fd()
+        self.source().fd.as_fd()
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        let Some(source) = self.source.take() else {
+            return;
+        };
+        let key = source.key;
         let state = self.local.state();
-        let removed = state.sources.borrow_mut().remove(self.source.key);
+        let removed = state.sources.borrow_mut().remove(key);
+        // Whoever still waits (through a clone of the future's waker) is let go.
+        source.on_close();
+        // Both before the selector's share: the last one closes the descriptor, which saves a system call.
+        drop(source);
         if removed.is_some() {
             drop(removed);
             // Fails only for a key that is not registered, which is where this wants to get.
-            let _ = state.selector.deregister(self.source.key);
+            let _ = state.selector.deregister(key);
         }
-        // Whoever still waits (through a clone of the future's waker) is let go.
-        self.source.on_close();
     }
 }
 
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registration")
-            .field("fd", &self.source.fd)
-            .field("key", &self.source.key)
+            .field("fd", &self.source().fd)
+            .field("key", &self.source().key)
             .field("ready", &self.ready())
             .finish_non_exhaustive()
     }

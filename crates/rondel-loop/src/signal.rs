@@ -144,7 +144,7 @@ fn listen(state: &Rc<State>, signal: Signal, add: impl FnOnce(&mut Listeners)) -
     if state.closed.get() {
         return Err(LoopClosed.into());
     }
-    if state.selector.is_virtual() {
+    if state.selector.is_virtual() && state.selector.as_fd().is_none() {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "signals come in real time, and this loop's clock is virtual",

@@ -34,8 +34,12 @@ pub(crate) struct State {
     pub(crate) exception_handler: RefCell<Option<ExceptionHandler>>,
     pub(crate) pool: RefCell<Option<ThreadPool>>,
     pub(crate) running: Cell<bool>,
+    /// Whether the entry that runs left something to see to: bytes to send, or the wish to stop.
+    pub(crate) attention: Cell<bool>,
     pub(crate) stopping: Cell<bool>,
-    /// Entries of the current batch that a stopping loop still runs.
+    /// Whether the queue is being run; else the loop looks around, or does not run at all.
+    pub(crate) in_batch: Cell<bool>,
+    /// Entries that a stopping loop still runs, the one that is running now included.
     pub(crate) batch_left: Cell<usize>,
     pub(crate) signals: Signals,
     pub(crate) closed: Cell<bool>,
@@ -68,15 +72,18 @@ impl State {
 
     /// Ends the run once what is ready now has been run.
     pub(crate) fn stop(&self) {
+        self.attention.set(true);
         if !self.stopping.replace(true) {
-            self.batch_left.set(self.executor.spawner().ready_len());
+            let running = usize::from(self.in_batch.get());
+            self.batch_left
+                .set(self.executor.spawner().ready_len() + running);
         }
     }
 
     /// A stopping loop has run one more entry; `false` if it was the last of its batch.
     pub(crate) fn finish_batch(&self) -> bool {
-        let left = self.batch_left.get();
-        self.batch_left.set(left.saturating_sub(1));
+        let left = self.batch_left.get().saturating_sub(1);
+        self.batch_left.set(left);
         left > 0
     }
 

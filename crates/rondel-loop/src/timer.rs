@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rondel_executor::{Callback, Handle, Spawner};
 
@@ -20,8 +20,9 @@ pub(crate) enum Action {
     Call(Rc<dyn Callback>),
 }
 
-/// The timers of a loop. Deadlines are instants outside, nanoseconds since the loop was made inside.
+/// The timers of a loop. Deadlines are instants outside, nanoseconds since the epoch inside.
 pub(crate) struct Timers {
+    /// A hundred years before the loop was made, where instants reach that far.
     epoch: Instant,
     wheel: RefCell<Wheel<Action>>,
     /// What is due, while it is being handed on.
@@ -29,23 +30,30 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    pub(crate) fn new(epoch: Instant) -> Self {
-        Self {
+    pub(crate) fn new(now: Instant) -> Self {
+        // As long ago as the system lets it be: deadlines that have passed keep their order, too.
+        let epoch = [crate::time::FAR, Duration::from_secs(3600)]
+            .into_iter()
+            .find_map(|past| now.checked_sub(past))
+            .unwrap_or(now);
+        let timers = Self {
             epoch,
             wheel: RefCell::new(Wheel::new()),
             due: Cell::default(),
-        }
+        };
+        let so_far = timers.nanos(now);
+        timers.wheel.borrow_mut().expire(so_far, &mut Vec::new());
+        timers
     }
 
-    /// Past instants count as the loop's beginning; what is more than 584 years ahead never comes.
+    /// What was before the epoch counts as the epoch; what is more than 584 years after it never comes.
     fn nanos(&self, instant: Instant) -> u64 {
         let since = instant.saturating_duration_since(self.epoch);
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn instant(&self, nanos: u64) -> Option<Instant> {
-        self.epoch
-            .checked_add(std::time::Duration::from_nanos(nanos))
+        self.epoch.checked_add(Duration::from_nanos(nanos))
     }
 
     pub(crate) fn insert(&self, deadline: Instant, action: Action) -> TimerKey {

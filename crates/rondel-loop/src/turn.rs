@@ -89,13 +89,19 @@ pub(crate) fn run_ready(state: &Rc<State>, turn: &Entered<'_>, budget: &mut Budg
 /// What follows every entry, the main future's polls included.
 #[inline]
 pub(crate) fn after_entry(state: &Rc<State>, budget: &mut Budget) -> bool {
-    if !state.unflushed.borrow().is_empty() {
-        flush(state);
-    }
-    if state.stopping.get() && !state.finish_batch() {
+    if state.attention.get() && !attend(state) {
         return false;
     }
     budget.spend(state)
+}
+
+/// What rarely follows an entry: something was written, or the loop is stopping. `false` if the run is over.
+#[inline(never)]
+fn attend(state: &State) -> bool {
+    flush(state);
+    let stopping = state.stopping.get();
+    state.attention.set(stopping);
+    !stopping || state.finish_batch()
 }
 
 /// Sends what the entry that just ran has written.

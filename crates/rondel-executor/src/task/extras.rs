@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
+use std::task::Waker;
 
 use crate::cleanup::Scope;
 use crate::task::info::TaskInfo;
@@ -15,6 +16,8 @@ pub(crate) type DoneCallback = (u64, Box<dyn FnOnce(&TaskInfo)>);
 pub(crate) struct Extras {
     pub(crate) name: Option<Rc<str>>,
     pub(crate) done: Vec<DoneCallback>,
+    /// Who waits for the task to be done, without taking its outcome.
+    pub(crate) watchers: Vec<Waker>,
     /// What the task has left behind and must wait for.
     pub(crate) scope: Option<Scope>,
     /// The output of a task whose cleanup is still under way.

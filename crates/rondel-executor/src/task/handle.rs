@@ -7,9 +7,9 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::callback::DoneCall;
 use crate::core::{Entry, Local};
 use crate::lost::{Lost, LostKind};
 use crate::spawner::Spawner;
@@ -39,10 +39,8 @@ use crate::wait::Waits;
 /// # Cancel safety
 /// Awaiting `&mut task` and dropping that future loses nothing: the task runs on and can be awaited again.
 pub struct Task<T> {
-    /// `None` once the outcome has been taken from the task.
+    /// `None` once the outcome has been taken from the task. One word, so that handles move in registers.
     raw: Option<Raw<T>>,
-    /// The outcome, if it was waited for and left here.
-    outcome: Option<Result<T, JoinError>>,
     _stays_home: PhantomData<*const ()>,
 }
 
@@ -56,7 +54,6 @@ impl<T: 'static> Task<T> {
     pub(crate) fn new(raw: Raw<T>) -> Self {
         Self {
             raw: Some(raw),
-            outcome: None,
             _stays_home: PhantomData,
         }
     }
@@ -131,8 +128,8 @@ impl<T> Task<T> {
     pub fn on_done(&self, callback: impl FnOnce(&TaskInfo) + 'static) -> Option<DoneToken> {
         let (header, local) = self.reach()?;
         if header.has(Header::FINISHED) {
-            let info = TaskInfo::of(header, local);
-            let _scheduled = Spawner::of(&header.home)?.call_soon(move || callback(&info));
+            let call = DoneCall::new(TaskInfo::of(header, local), Box::new(callback));
+            Spawner::of(&header.home.to_arc())?.push(Rc::new(call));
             return None;
         }
         let token = local.take_id();
@@ -158,54 +155,56 @@ impl<T> Task<T> {
         removed.flatten().is_some()
     }
 
-    /// Waits until the task is done and leaves its outcome here, for [`result`](Task::result).
+    /// Waits until the task is done and leaves its outcome there, for [`result`](Task::result). At once if it was taken.
     ///
     /// # Cancel safety
     /// Dropping it loses nothing.
-    pub fn done(&mut self) -> impl Future<Output = ()> + '_ {
+    pub fn done(&self) -> impl Future<Output = ()> + '_ {
         poll_fn(|cx| {
-            if self.outcome.is_none() && self.raw.is_some() {
-                match Pin::new(&mut *self).poll(cx) {
-                    Poll::Ready(outcome) => self.outcome = Some(outcome),
-                    Poll::Pending => return Poll::Pending,
-                }
+            let Some((header, local)) = self.reach() else {
+                return Poll::Ready(());
+            };
+            if header.has(Header::FINISHED) {
+                return Poll::Ready(());
             }
-            Poll::Ready(())
+            local.with_extras(header, |extras| {
+                if !extras
+                    .watchers
+                    .iter()
+                    .any(|waker| waker.will_wake(cx.waker()))
+                {
+                    extras.watchers.push(cx.waker().clone());
+                }
+            });
+            Waits::TASK.label(header.slot.get());
+            Poll::Pending
         })
     }
 
-    /// The outcome of a task that is done; `None` while it is not, and after the outcome has been taken by awaiting.
-    /// asyncio: `Task.result()` and `Task.exception()`.
-    pub fn result(&mut self) -> Option<&Result<T, JoinError>> {
-        self.look();
-        self.outcome.as_ref()
+    /// The outcome of a task that is done, once: as awaiting it would give, without waiting. `None` while it is not done;
+    /// [`JoinError::Taken`] if the outcome was taken before. asyncio: `Task.result()` and `Task.exception()`.
+    pub fn result(&mut self) -> Option<Result<T, JoinError>> {
+        if !self.is_finished() {
+            return None;
+        }
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        match Pin::new(self).poll(&mut cx) {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => None,
+        }
     }
 
-    /// The outcome of a task that is done, by value; otherwise the task itself.
+    /// The outcome of a task that is done, otherwise the task itself.
     ///
     /// # Errors
     /// Gives the task back if it is not done.
     pub fn into_result(mut self) -> Result<Result<T, JoinError>, Self> {
-        self.look();
-        match self.outcome.take() {
-            Some(outcome) => Ok(outcome),
-            None => Err(self),
-        }
+        self.result().ok_or(self)
     }
 
     /// Lets go of the handle, as dropping it does: the task runs on.
     pub fn detach(self) {
         drop(self);
-    }
-
-    /// Fetches the outcome if it is there.
-    fn look(&mut self) {
-        if self.outcome.is_none() && self.raw.is_some() && self.is_finished() {
-            let mut cx = Context::from_waker(std::task::Waker::noop());
-            if let Poll::Ready(outcome) = Pin::new(&mut *self).poll(&mut cx) {
-                self.outcome = Some(outcome);
-            }
-        }
     }
 
     fn reach(&self) -> Option<(&Header, &Local)> {
@@ -225,7 +224,7 @@ where
         let Some((header, local)) = self.reach() else {
             return;
         };
-        let core = Arc::clone(&header.home);
+        let core = header.home.to_arc();
         let info = TaskInfo::of(header, local);
         let watch = async move {
             match self.await {
@@ -257,9 +256,6 @@ impl<T> Future for Task<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(outcome) = self.outcome.take() {
-            return Poll::Ready(outcome);
-        }
         let Some(raw) = &mut self.raw else {
             return Poll::Ready(Err(JoinError::Taken));
         };
@@ -277,7 +273,10 @@ impl<T> Future for Task<T> {
                 if header.has(Header::EXTRAS) {
                     at_home(header).forget_extras(header);
                 }
-                self.raw = None;
+                if let Some(raw) = self.raw.take() {
+                    // Cheaper than dropping it, which would first try to cancel.
+                    raw.detach();
+                }
                 Poll::Ready(outcome)
             }
         }
@@ -329,7 +328,7 @@ fn why_not(header: &Header) -> JoinError {
         .extras(header, |extras| extras.panic.take())
         .flatten();
     match payload {
-        Some(payload) => JoinError::Panicked(PanicPayload(payload)),
+        Some(payload) => JoinError::Panicked(PanicPayload::new(payload)),
         None => JoinError::Cancelled,
     }
 }
@@ -367,7 +366,7 @@ pub(crate) fn cancel_all(local: &Local) -> usize {
     let mut cancelled = wakers.len();
     // Those that have not been polled yet are in the queue and nowhere else.
     for entry in local.ready.borrow().iter() {
-        if let Entry::Task(runnable) = entry {
+        if let Entry::Task(runnable) = &**entry {
             let header = runnable.metadata();
             if header.slot.get() == NO_SLOT && !header.has(Header::SHIELDED | Header::CANCEL) {
                 header.set(Header::CANCEL);

@@ -19,6 +19,7 @@ use async_task::Builder;
 use pin_project_lite::pin_project;
 
 use crate::callback::DoneCall;
+use crate::claim::Claim;
 use crate::context::{Polling, Turn, announce, retire};
 use crate::core::{Core, Entry, Local, Site};
 use crate::lost::Lost;
@@ -50,7 +51,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let header = Header::new(Arc::clone(core), site, local.take_id(), flags);
+    let header = Header::new(Claim::new(core, local), site, local.take_id(), flags);
     local.alive.set(local.alive.get() + 1);
     let harness = Harness {
         future: Some(future),
@@ -243,11 +244,13 @@ pub(super) fn finish<T>(header: &Header, local: &Local, output: Option<T>) -> Op
 
 #[cold]
 fn call_back(header: &Header, local: &Local) {
-    let done = local.extras(header, |extras| {
-        extras.scope = None;
-        std::mem::take(&mut extras.done)
-    });
-    for (_, callback) in done.into_iter().flatten() {
+    // Taken first: the last handle to the scope may go here, and with it what is not ours.
+    let (done, _scope) = local
+        .extras(header, |extras| {
+            (std::mem::take(&mut extras.done), extras.scope.take())
+        })
+        .unwrap_or_default();
+    for (_, callback) in done {
         let info = TaskInfo::of(header, local);
         local.push(Entry::Callback(Rc::new(DoneCall::new(info, callback))));
     }

@@ -1,14 +1,14 @@
 //! What every task carries: 32 bytes beside its future.
 
 use std::cell::Cell;
-use std::sync::Arc;
 
-use crate::core::{Core, Site};
+use crate::claim::Claim;
+use crate::core::Site;
 use crate::wait::Waits;
 
 /// The metadata of a task. The home pointer and the constants may be read anywhere; the cells belong to the home thread.
 pub(crate) struct Header {
-    pub(crate) home: Arc<Core>,
+    pub(crate) home: Claim,
     pub(crate) site: Site,
     id_low: u32,
     id_high: u16,
@@ -23,7 +23,7 @@ pub(crate) struct Header {
 // SAFETY: `home`, `site` and the id are `Send + Sync` themselves. The cells are touched by the executor, by `Task` and by
 // wait labels only, all of which run on the home thread: the executor and `Task` are `!Send`, labels reach the header
 // through the thread-local that the executor sets while it polls there. The schedule function, which does run on other
-// threads, reads `home` and nothing else. Dropping a header anywhere drops an `Arc` and plain data.
+// threads, reads `home` and nothing else. Dropping a header anywhere gives up a claim and drops plain data.
 unsafe impl Send for Header {}
 // SAFETY: as above.
 unsafe impl Sync for Header {}
@@ -50,7 +50,7 @@ impl Header {
     pub(crate) const SHIELDED: u8 = 1 << 7;
 
     #[inline]
-    pub(crate) fn new(home: Arc<Core>, site: Site, id: u64, flags: u8) -> Self {
+    pub(crate) fn new(home: Claim, site: Site, id: u64, flags: u8) -> Self {
         Self {
             home,
             site,

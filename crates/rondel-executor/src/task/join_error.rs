@@ -1,9 +1,11 @@
 //! Why a task has no result to give.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::panic;
+use std::sync::{Mutex, PoisonError};
 
 /// Why awaiting a [`Task`](crate::Task) gave no value.
 #[non_exhaustive]
@@ -16,31 +18,48 @@ pub enum JoinError {
     Taken,
 }
 
-/// What a panic was raised with.
-pub struct PanicPayload(pub(crate) Box<dyn Any + Send>);
+/// What a panic was raised with. `Send` and `Sync`, whatever the payload, so that errors which carry it are.
+//
+// Boxed to be one word: then a `JoinError` is two, and a finished task's outcome is returned in registers.
+pub struct PanicPayload(Box<Raised>);
+
+struct Raised {
+    message: Option<Cow<'static, str>>,
+    /// Locked by nobody: it makes the payload, which need not be `Sync`, so.
+    payload: Mutex<Box<dyn Any + Send>>,
+}
 
 impl PanicPayload {
     /// Wraps what `catch_unwind` or `JoinHandle::join` returned.
     pub fn new(payload: Box<dyn Any + Send>) -> Self {
-        Self(payload)
+        let message = match payload.downcast_ref::<&'static str>() {
+            Some(message) => Some(Cow::Borrowed(*message)),
+            None => payload
+                .downcast_ref::<String>()
+                .map(|message| Cow::Owned(message.clone())),
+        };
+        Self(Box::new(Raised {
+            message,
+            payload: Mutex::new(payload),
+        }))
     }
 
     /// The message, if the panic had one, as most do.
     pub fn message(&self) -> Option<&str> {
-        self.0
-            .downcast_ref::<&'static str>()
-            .copied()
-            .or_else(|| self.0.downcast_ref::<String>().map(String::as_str))
+        self.0.message.as_deref()
     }
 
     /// The payload itself.
     pub fn into_inner(self) -> Box<dyn Any + Send> {
         self.0
+            .payload
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Goes on panicking with it, without calling the panic hook again.
     pub fn resume(self) -> ! {
-        panic::resume_unwind(self.0)
+        panic::resume_unwind(self.into_inner())
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::claim::Claim;
 use crate::context::{Polling, Turn};
 use crate::core::{Core, Entry, Local, Message, Site};
 use crate::executor::Executor;
@@ -88,7 +89,7 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
         local.alive.set(local.alive.get() + 1);
         let core = Arc::clone(executor.core());
         let task = Rc::new(MainTask {
-            header: Header::new(Arc::clone(&core), site, local.take_id(), 0),
+            header: Header::new(Claim::new(&core, local), site, local.take_id(), 0),
             waker: Arc::new(MainWaker {
                 core,
                 queued: AtomicBool::new(false),
@@ -152,7 +153,7 @@ fn outcome<T>(header: &Header, local: &Local, output: Option<T>) -> Result<T, Jo
     let panic = local.extras(header, |extras| extras.panic.take()).flatten();
     match (output, panic) {
         (Some(output), _) => Ok(output),
-        (None, Some(payload)) => Err(JoinError::Panicked(PanicPayload(payload))),
+        (None, Some(payload)) => Err(JoinError::Panicked(PanicPayload::new(payload))),
         (None, None) => Err(JoinError::Cancelled),
     }
 }

@@ -34,20 +34,27 @@ use crate::timer::{Action, TimerKey};
 /// # Ok::<(), rondel_loop::RunError>(())
 /// ```
 pub fn sleep(delay: Duration) -> Sleep {
-    Sleep {
-        deadline: match current::get("sleep") {
-            Ok(local) => Deadline::At(after(local.time(), delay)),
-            Err(_) => Deadline::After(delay),
+    current::with(|state| match state {
+        Some(state) => Sleep {
+            deadline: Deadline::At(after(state.now(), delay)),
+            progress: if delay.is_zero() {
+                Progress::Yielding
+            } else {
+                Progress::Created(Some(Rc::clone(state)))
+            },
         },
-        state: Progress::Created,
-    }
+        None => Sleep {
+            deadline: Deadline::After(delay),
+            progress: Progress::Created(None),
+        },
+    })
 }
 
 /// Waits until `deadline` on the loop's clock. One that has passed yields once. See [`sleep`].
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep {
         deadline: Deadline::At(deadline),
-        state: Progress::Created,
+        progress: Progress::Created(None),
     }
 }
 
@@ -60,7 +67,7 @@ pub(super) fn after(now: Instant, delay: Duration) -> Instant {
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sleep {
     deadline: Deadline,
-    state: Progress,
+    progress: Progress,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,9 +77,10 @@ enum Deadline {
 }
 
 enum Progress {
-    Created,
+    /// Not polled yet; the loop it was made in, if it was in one.
+    Created(Option<Rc<State>>),
     Armed(Rc<State>, TimerKey),
-    /// The deadline had passed when it was first polled: it lets the others go first once.
+    /// Not to sleep at all, but to let the others go first once.
     Yielding,
     Done,
 }
@@ -88,41 +96,44 @@ impl Sleep {
 
     /// Whether the deadline has come and been noticed.
     pub fn is_elapsed(&self) -> bool {
-        matches!(self.state, Progress::Done)
+        matches!(self.progress, Progress::Done)
     }
 
     /// Moves the deadline, also of one that has elapsed: it then sleeps again.
     pub fn reset(&mut self, deadline: Instant) {
         self.deadline = Deadline::At(deadline);
-        if let Progress::Armed(state, key) = &self.state
-            && state.timers.reschedule(*key, deadline)
-        {
-            return;
-        }
-        self.state = Progress::Created;
+        let made_in = match std::mem::replace(&mut self.progress, Progress::Done) {
+            Progress::Armed(state, key) => {
+                if state.timers.reschedule(key, deadline) {
+                    self.progress = Progress::Armed(state, key);
+                    return;
+                }
+                Some(state)
+            }
+            Progress::Created(made_in) => made_in,
+            Progress::Yielding | Progress::Done => None,
+        };
+        self.progress = Progress::Created(made_in);
     }
 
-    /// Arms the timer at the first poll.
-    fn begin(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let local = current::expect("sleep");
-        let now = local.time();
+    /// Arms the timer at the first poll. A deadline that has passed is due at the loop's next look.
+    fn arm(&mut self, made_in: Option<Rc<State>>, cx: &Context<'_>) {
+        let state = made_in.unwrap_or_else(|| Rc::clone(current::expect("sleep").state()));
         let deadline = match self.deadline {
             Deadline::At(deadline) => deadline,
-            Deadline::After(delay) => after(now, delay),
+            Deadline::After(delay) if delay.is_zero() => {
+                cx.waker().wake_by_ref();
+                self.progress = Progress::Done;
+                return;
+            }
+            Deadline::After(delay) => after(state.now(), delay),
         };
         self.deadline = Deadline::At(deadline);
-        if deadline <= now {
-            self.state = Progress::Yielding;
-            cx.waker().wake_by_ref();
-        } else {
-            let state = Rc::clone(local.state());
-            let key = state
-                .timers
-                .insert(deadline, Action::Wake(cx.waker().clone()));
-            self.state = Progress::Armed(state, key);
-            Waits::TIME.label(0);
-        }
-        Poll::Pending
+        let key = state
+            .timers
+            .insert(deadline, Action::Wake(cx.waker().clone()));
+        self.progress = Progress::Armed(state, key);
+        Waits::TIME.label(0);
     }
 }
 
@@ -130,24 +141,31 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match &self.state {
-            Progress::Created => return self.begin(cx),
-            Progress::Armed(state, key) => {
-                if state.timers.refresh(*key, cx.waker()) {
-                    Waits::TIME.label(0);
-                    return Poll::Pending;
-                }
+        match std::mem::replace(&mut self.progress, Progress::Done) {
+            Progress::Created(made_in) => {
+                self.arm(made_in, cx);
+                Poll::Pending
             }
-            Progress::Yielding | Progress::Done => {}
+            Progress::Armed(state, key) => {
+                if !state.timers.refresh(key, cx.waker()) {
+                    return Poll::Ready(());
+                }
+                self.progress = Progress::Armed(state, key);
+                Waits::TIME.label(0);
+                Poll::Pending
+            }
+            Progress::Yielding => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Progress::Done => Poll::Ready(()),
         }
-        self.state = Progress::Done;
-        Poll::Ready(())
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Progress::Armed(state, key) = &self.state {
+        if let Progress::Armed(state, key) = &self.progress {
             state.timers.remove(*key);
         }
     }

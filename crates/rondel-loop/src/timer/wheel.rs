@@ -181,7 +181,8 @@ impl<A> Wheel<A> {
         entry.action.as_mut()
     }
 
-    /// The deadline of a timer that is alive, as it was given.
+    /// The deadline of a timer that is alive, as it was given. The loop remembers it where it needs it.
+    #[cfg(test)]
     pub(crate) fn deadline(&self, key: TimerKey) -> Option<u64> {
         self.live(key).map(|entry| entry.deadline)
     }

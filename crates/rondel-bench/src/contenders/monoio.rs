@@ -1,0 +1,119 @@
+//! monoio with the driver that its own probe picks, as its `main` macro does: io_uring where the
+//! kernel allows it, else epoll. Its `sync` feature is on, without which no other thread may wake a task.
+
+use std::cell::OnceCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net;
+use std::task::Poll;
+use std::time::Duration;
+
+use monoio::blocking::{BlockingTask, DefaultThreadPool, ThreadPool};
+use monoio::buf::IoBuf;
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use monoio::net::{TcpListener, TcpStream};
+use monoio::task::JoinHandle;
+use monoio::{FusionDriver, RuntimeBuilder};
+
+use super::{Contender, IDIOMATIC_BUFFER, Pool, Tasks, Timers, all_jobs};
+
+pub(super) const CONTENDER: Contender = Contender {
+    name: "monoio",
+    what: "monoio on io_uring if the kernel allows it, else epoll; 16 KiB buffers",
+    micro: all_jobs::<Monoio>,
+    serve: Some(serve),
+};
+
+/// More than the submissions of one turn at 500 connections, so that the ring never overflows.
+const RING_ENTRIES: u32 = 4096;
+/// Its pool has no default size. On one core more threads only get in each other's way.
+const POOL_THREADS: usize = 4;
+
+struct Monoio;
+
+impl Tasks for Monoio {
+    type Task<T: 'static> = JoinHandle<T>;
+
+    fn run<T: 'static>(main: impl Future<Output = T> + 'static) -> T {
+        RuntimeBuilder::<FusionDriver>::new()
+            .with_entries(RING_ENTRIES)
+            .enable_timer()
+            .attach_thread_pool(Box::new(LazyPool(OnceCell::new())))
+            .build()
+            .expect("monoio starts")
+            .block_on(main)
+    }
+
+    fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+        monoio::spawn(future)
+    }
+
+    fn joined<T: 'static>(output: T) -> T {
+        output
+    }
+
+    fn detach<T: 'static>(task: JoinHandle<T>) {
+        drop(task);
+    }
+
+    /// It has none of its own; a task that wakes itself goes to the back of its queue.
+    fn yield_now() -> impl Future<Output = ()> {
+        let mut yielded = false;
+        poll_fn(move |cx| {
+            if yielded {
+                return Poll::Ready(());
+            }
+            yielded = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
+}
+
+/// monoio's own pool, with its threads started at first use, as the other contenders start theirs.
+struct LazyPool(OnceCell<DefaultThreadPool>);
+
+impl ThreadPool for LazyPool {
+    fn schedule_task(&self, task: BlockingTask) {
+        self.0
+            .get_or_init(|| DefaultThreadPool::new(POOL_THREADS))
+            .schedule_task(task);
+    }
+}
+
+impl Timers for Monoio {
+    fn sleep(duration: Duration) -> impl Future<Output = ()> + 'static {
+        monoio::time::sleep(duration)
+    }
+}
+
+impl Pool for Monoio {
+    async fn unblock(work: impl FnOnce() + Send + 'static) {
+        monoio::spawn_blocking(work).await.expect("the pool stays");
+    }
+}
+
+fn serve(listener: net::TcpListener) -> io::Result<()> {
+    Monoio::run(async {
+        let listener = TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            monoio::spawn(echo(stream));
+        }
+    })
+}
+
+async fn echo(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; IDIOMATIC_BUFFER];
+    loop {
+        let (received, returned) = stream.read(buffer).await;
+        let received = received?;
+        if received == 0 {
+            return Ok(());
+        }
+        let (written, slice) = stream.write_all(returned.slice(..received)).await;
+        written?;
+        buffer = slice.into_inner();
+    }
+}

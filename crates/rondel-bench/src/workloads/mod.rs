@@ -1,0 +1,288 @@
+//! What is measured: the table of workloads, and how long one run of each lasts.
+//!
+//! The in-process workloads are written once, generic over the contender, so that all of them do the
+//! same work; the network ones are a server by each contender under one load generator.
+
+pub(crate) mod memory;
+pub(crate) mod net;
+pub(crate) mod rate;
+pub(crate) mod tasks;
+pub(crate) mod threads;
+pub(crate) mod timers;
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::figure::{CPU, CPU_TOTAL, Figure, LATE_MAX, LATE_P50, LATE_P99};
+use crate::figure::{MEM, Metric, P50, P99, RATE};
+use net::Net;
+
+/// One run of an in-process workload by one contender.
+pub(crate) type Job = fn(&Lengths) -> Vec<Figure>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Family {
+    Micro,
+    Net,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Micro {
+    Spawn,
+    Yield,
+    PingPong,
+    CallSoon,
+    TimersCancel,
+    TimersFire,
+    CrossThread,
+    Blocking,
+    MemPending,
+    MemSleep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Micro(Micro),
+    Net(Net),
+}
+
+/// A workload as the command line and the table know it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) metrics: &'static [Metric],
+    pub(crate) what: &'static str,
+}
+
+impl Workload {
+    pub(crate) const fn family(&self) -> Family {
+        match self.kind {
+            Kind::Micro(_) => Family::Micro,
+            Kind::Net(_) => Family::Net,
+        }
+    }
+}
+
+const fn micro(
+    name: &'static str,
+    micro: Micro,
+    metrics: &'static [Metric],
+    what: &'static str,
+) -> Workload {
+    Workload {
+        name,
+        kind: Kind::Micro(micro),
+        metrics,
+        what,
+    }
+}
+
+const fn echo(name: &'static str, bytes: usize, connections: usize) -> Workload {
+    Workload {
+        name,
+        kind: Kind::Net(Net::Echo { bytes, connections }),
+        metrics: &[RATE, P50, P99, CPU],
+        what: "a message to each connection, its copy back and compared, then the next",
+    }
+}
+
+pub(crate) const WORKLOADS: &[Workload] = &[
+    micro(
+        "spawn",
+        Micro::Spawn,
+        &[RATE],
+        "no-op tasks spawned and joined, 1000 at a time",
+    ),
+    micro(
+        "yield",
+        Micro::Yield,
+        &[RATE],
+        "1000 tasks that each yield 1000 times",
+    ),
+    micro(
+        "pingpong",
+        Micro::PingPong,
+        &[RATE],
+        "round trips of two tasks by bare wakers",
+    ),
+    micro(
+        "call_soon",
+        Micro::CallSoon,
+        &[RATE],
+        "callbacks, 1000 at a time; a peer's user spawns a task and drops its handle",
+    ),
+    micro(
+        "timers_cancel",
+        Micro::TimersCancel,
+        &[RATE],
+        "100k sleeps of 10..60 s armed, then dropped",
+    ),
+    micro(
+        "timers_fire",
+        Micro::TimersFire,
+        &[CPU_TOTAL, LATE_P50, LATE_P99, LATE_MAX],
+        "100k tasks asleep for random 1..1000 ms: CPU time of all, lateness of each",
+    ),
+    micro(
+        "xthread",
+        Micro::CrossThread,
+        &[P50, P99],
+        "a thread on the same core completes what the loop sleeps for: until the task runs",
+    ),
+    micro(
+        "blocking",
+        Micro::Blocking,
+        &[RATE],
+        "no-ops through the thread pool, one at a time",
+    ),
+    micro(
+        "mem_pending",
+        Micro::MemPending,
+        &[MEM],
+        "resident bytes of a task that never wakes",
+    ),
+    micro(
+        "mem_sleep",
+        Micro::MemSleep,
+        &[MEM],
+        "resident bytes of a task asleep for an hour",
+    ),
+    echo("echo_16B_c1", 16, 1),
+    echo("echo_16B_c50", 16, 50),
+    echo("echo_16B_c500", 16, 500),
+    echo("echo_1K_c1", 1024, 1),
+    echo("echo_1K_c50", 1024, 50),
+    echo("echo_1K_c500", 1024, 500),
+    echo("echo_100K_c1", 100 * 1024, 1),
+    echo("echo_100K_c50", 100 * 1024, 50),
+    echo("echo_100K_c500", 100 * 1024, 500),
+    Workload {
+        name: "churn",
+        kind: Kind::Net(Net::Churn {
+            bytes: 16,
+            connections: 50,
+        }),
+        metrics: &[RATE, P50, P99, CPU],
+        what: "connect, one message of 16 B and its copy, close; 50 at a time",
+    },
+];
+
+/// The workload of that name; the error names those there are.
+pub(crate) fn find(name: &str) -> Result<&'static Workload, String> {
+    WORKLOADS
+        .iter()
+        .find(|workload| workload.name == name)
+        .ok_or_else(|| {
+            let known: Vec<_> = WORKLOADS.iter().map(|workload| workload.name).collect();
+            format!("no such workload; there are {}", known.join(", "))
+        })
+}
+
+/// The named workloads, or all of a family, in the order of the table.
+pub(crate) fn selected(
+    family: Option<Family>,
+    named: &[&'static Workload],
+) -> Vec<&'static Workload> {
+    let in_family = |w: &&Workload| family.is_none_or(|family| w.family() == family);
+    let is_named = |w: &&Workload| named.is_empty() || named.contains(w);
+    WORKLOADS
+        .iter()
+        .filter(in_family)
+        .filter(is_named)
+        .collect()
+}
+
+/// How long one run lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scale {
+    /// For figures that are claimed.
+    Full,
+    /// For a look.
+    Quick,
+    /// For tests: the work is done, the figures mean nothing.
+    Tiny,
+}
+
+impl Scale {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Quick => "quick",
+            Self::Tiny => "tiny",
+        }
+    }
+
+    pub(crate) const fn lengths(self) -> Lengths {
+        match self {
+            Self::Full => Lengths {
+                warm_up: Duration::from_millis(200),
+                measured: Duration::from_millis(1000),
+                yields: 1000,
+                timers: 100_000,
+                longest_sleep: Duration::from_millis(1000),
+                hand_overs: 5000,
+                pending_tasks: 1_000_000,
+                sleeping_tasks: 200_000,
+            },
+            Self::Quick => Lengths {
+                warm_up: Duration::from_millis(100),
+                measured: Duration::from_millis(400),
+                yields: 1000,
+                timers: 100_000,
+                longest_sleep: Duration::from_millis(1000),
+                hand_overs: 2000,
+                pending_tasks: 200_000,
+                sleeping_tasks: 100_000,
+            },
+            Self::Tiny => Lengths {
+                warm_up: Duration::ZERO,
+                measured: Duration::from_millis(10),
+                yields: 5,
+                timers: 1000,
+                longest_sleep: Duration::from_millis(30),
+                hand_overs: 20,
+                pending_tasks: 20_000,
+                sleeping_tasks: 20_000,
+            },
+        }
+    }
+}
+
+/// The numbers behind a scale.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lengths {
+    /// Before the clock starts, for workloads that measure a rate.
+    pub(crate) warm_up: Duration,
+    /// While it runs.
+    pub(crate) measured: Duration,
+    pub(crate) yields: usize,
+    pub(crate) timers: usize,
+    pub(crate) longest_sleep: Duration,
+    pub(crate) hand_overs: usize,
+    pub(crate) pending_tasks: usize,
+    pub(crate) sleeping_tasks: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for workload in WORKLOADS {
+            assert_eq!(find(workload.name), Ok(workload));
+        }
+        assert!(find("echo_1M_c1").unwrap_err().contains("echo_1K_c50"));
+    }
+
+    #[test]
+    fn selection_keeps_the_order_of_the_table() {
+        let named = [find("churn").unwrap(), find("spawn").unwrap()];
+        let names = |chosen: Vec<&Workload>| chosen.iter().map(|w| w.name).collect::<Vec<_>>();
+        assert_eq!(names(selected(None, &named)), ["spawn", "churn"]);
+        assert_eq!(names(selected(Some(Family::Net), &named)), ["churn"]);
+        assert_eq!(selected(None, &[]).len(), WORKLOADS.len());
+    }
+}

@@ -1,0 +1,5 @@
+//! Model checks of what threads do to one another: `RUSTFLAGS="--cfg rondel_loom" cargo test -p rondel-executor --test loom --release`.
+#![cfg(rondel_loom)]
+
+#[path = "loom/thread_pool.rs"]
+mod thread_pool;
