@@ -16,6 +16,10 @@ pub trait Callback {
     /// Called once for each time it was queued, on the executor's thread.
     fn call(self: Rc<Self>);
 
+    /// Called instead of [`call`](Callback::call) when the executor closes first: it should let go of what it holds, since
+    /// handles to it may live on. Does nothing unless implemented.
+    fn discard(&self) {}
+
     /// Where it comes from, for the report if it panics.
     fn site(&self) -> &'static std::panic::Location<'static>;
 }
@@ -50,6 +54,10 @@ impl<F: FnOnce() + 'static> Callback for Once<F> {
             self.state.set(State::Called);
             closure();
         }
+    }
+
+    fn discard(&self) {
+        self.cancel();
     }
 
     fn site(&self) -> Site {

@@ -24,6 +24,7 @@ use crate::lost::{Lost, LostKind};
 use crate::task::harness;
 use crate::task::header::Header;
 use crate::task::join_error::PanicPayload;
+use crate::wait::Waits;
 
 /// A cleanup: what has to be awaited after its owner is gone.
 pub type Cleanup = Pin<Box<dyn Future<Output = ()>>>;
@@ -218,6 +219,7 @@ impl Scope {
             }
             self.0.waiting.borrow_mut().push(waker);
         }
+        Waits::CLEANUP.label(0);
         Poll::Pending
     }
 }

@@ -9,9 +9,8 @@
 //! in the statement that makes it, or is handed only to this crate's own code.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
-use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,20 +24,11 @@ use crate::cleanup::{CleanupLimit, Scope};
 use crate::home::HomeCell;
 use crate::inbox::{Inbox, Notify};
 use crate::lost::{Lost, Sink};
+use crate::ready_queue::ReadyQueue;
 use crate::task::extras::{Extras, IdHash};
 use crate::task::header::Header;
 use crate::task::main::MainTask;
 use crate::task::registry::Registry;
-
-/// One entry of the ready queue: two words.
-pub(crate) enum Entry {
-    /// A task that has been woken.
-    Task(Runnable<Header>),
-    /// A callback whose turn has come.
-    Callback(Rc<dyn Callback>),
-    /// The future that the loop was asked to run to its end; it lives on the runner's stack.
-    Main,
-}
 
 /// What other threads send.
 pub(crate) enum Message {
@@ -74,8 +64,7 @@ pub(crate) struct Hooks {
 
 /// The half that belongs to the home thread.
 pub(crate) struct Local {
-    /// First in, first out. Its entries have no destructor of their own: see [`Local::enqueue`].
-    pub(crate) ready: RefCell<VecDeque<ManuallyDrop<Entry>>>,
+    pub(crate) ready: ReadyQueue,
     pub(crate) tasks: RefCell<Registry>,
     /// What few tasks have: names, callbacks, scopes. Apart from the header, so that the many pay nothing for it.
     pub(crate) extras: RefCell<HashMap<u64, Extras, IdHash>>,
@@ -99,7 +88,7 @@ impl Core {
     pub(crate) fn new(notify: Notify, hooks: Hooks) -> Arc<Self> {
         Arc::new(Self {
             local: HomeCell::new(Local {
-                ready: RefCell::default(),
+                ready: ReadyQueue::default(),
                 tasks: RefCell::default(),
                 extras: RefCell::default(),
                 next_id: Cell::new(1),
@@ -123,11 +112,12 @@ impl Core {
     pub(crate) fn schedule(runnable: Runnable<Header>) {
         let home = &raw const *runnable.metadata().home;
         // SAFETY: the runnable keeps the core; once it is moved into the core's own queue, the queue keeps both, and nothing
-        // runs on this thread that could take it out before `enqueue` has returned. The reference is not used after that.
+        // runs on this thread that could take it out before `after_push` has returned. The reference is not used after that.
         let local = unsafe { &(*home).local };
         match local.get() {
             Some(local) => {
-                if let Some(nudge) = local.enqueue(Entry::Task(runnable)) {
+                local.ready.push_task(runnable);
+                if let Some(nudge) = local.after_push() {
                     nudge();
                 }
             }
@@ -177,8 +167,8 @@ impl Core {
         for _ in 0..AT_MOST {
             match self.inbox.pop() {
                 None => return,
-                Some(Message::Task(runnable)) => local.push(Entry::Task(runnable)),
-                Some(Message::Main) => local.push(Entry::Main),
+                Some(Message::Task(runnable)) => local.push_task(runnable),
+                Some(Message::Main) => local.push_main(),
                 // One at a time, so that one that panics does not take the others with it.
                 Some(Message::Call(call)) => local.guarded(|| call(self)),
                 Some(Message::Parcel(parcel)) => local.guarded(|| drop(parcel)),
@@ -189,21 +179,33 @@ impl Core {
 
 impl Local {
     #[inline]
-    pub(crate) fn push(&self, entry: Entry) {
-        if let Some(nudge) = self.enqueue(entry) {
+    pub(crate) fn push_task(&self, runnable: Runnable<Header>) {
+        self.ready.push_task(runnable);
+        self.announce();
+    }
+
+    #[inline]
+    pub(crate) fn push_callback(&self, callback: Rc<dyn Callback>) {
+        self.ready.push_callback(callback);
+        self.announce();
+    }
+
+    pub(crate) fn push_main(&self) {
+        self.ready.push_main();
+        self.announce();
+    }
+
+    #[inline]
+    fn announce(&self) {
+        if let Some(nudge) = self.after_push() {
             nudge();
         }
     }
 
-    /// Adds to the ready queue. Gives what the caller must then call, if there is something: between turns, whoever drives
-    /// the executor wants to hear of it.
+    /// What must be called after a push, if something must: between turns, whoever drives the executor wants to hear of it.
     #[inline]
     #[must_use]
-    fn enqueue(&self, entry: Entry) -> Option<Rc<dyn Fn()>> {
-        // Without a destructor to run should growing the queue panic, an entry goes into it from registers; with one, it is
-        // built on the stack first and read back from there, at the price of a stall for every wake and every spawn. What
-        // the queue holds is taken out when the executor closes, at the latest.
-        self.ready.borrow_mut().push_back(ManuallyDrop::new(entry));
+    fn after_push(&self) -> Option<Rc<dyn Fn()>> {
         if self.turning.get() {
             None
         } else {
@@ -223,12 +225,12 @@ impl Local {
         }
     }
 
-    #[inline]
-    pub(crate) fn pop(&self) -> Option<Entry> {
-        self.ready
-            .borrow_mut()
-            .pop_front()
-            .map(ManuallyDrop::into_inner)
+    /// Gives back the room that the queues took at their fullest. Only once they are empty for good.
+    pub(crate) fn release_room(&self) {
+        self.ready.release_room();
+        self.extras.borrow_mut().shrink_to_fit();
+        let tasks = self.tasks.take();
+        drop(tasks);
     }
 
     /// The next task number: never used again by this executor.

@@ -2,19 +2,21 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::callback::Handle;
+use crate::callback::{Callback, Handle};
 use crate::claim;
 use crate::cleanup::CleanupLimit;
 use crate::context::{self, Turn};
-use crate::core::{Core, Entry, Hooks, Local};
+use crate::core::{Core, Hooks, Local};
 use crate::inbox::Notify;
 use crate::lost::{Lost, Sink};
+use crate::ready_queue::Entry;
 use crate::remote::Remote;
 use crate::spawner::Spawner;
 use crate::task::handle::{Task, cancel_all};
@@ -187,7 +189,7 @@ impl Executor {
     /// Whether an entry is ready, or something has come in from another thread.
     #[inline]
     pub fn has_ready(&self) -> bool {
-        !self.local().ready.borrow().is_empty() || !self.core().inbox.is_empty()
+        !self.local().ready.is_empty() || !self.core().inbox.is_empty()
     }
 
     /// Values and tasks leaked because they reached their home after it had closed; see [`LoopBound`](crate::LoopBound).
@@ -195,29 +197,34 @@ impl Executor {
         self.core().leaked.load(Ordering::Relaxed)
     }
 
-    /// Begins a turn: until it is dropped, this executor is the current one on the thread, and nothing that becomes ready
-    /// here is announced. `None` if a turn is under way: an executor does not run inside itself.
+    /// Begins a turn: until it is dropped, nothing that becomes ready here is announced. While it runs entries, this
+    /// executor is the current one on the thread. `None` if a turn is under way: an executor does not run inside itself.
     pub fn enter(&self) -> Option<Entered<'_>> {
         let local = self.local();
         if local.turning.replace(true) {
             return None;
         }
-        Some(Entered {
-            executor: self,
-            _turn: Turn::enter(self.core()),
-        })
+        Some(Entered { executor: self })
     }
 
     /// Runs until nothing is ready and nothing has come in. Does nothing if called from inside a turn of this executor.
+    /// If it is the main future's turn, it still is afterwards: that one is polled by its owner.
     ///
     /// A task that wakes itself for ever keeps it here for ever: a loop with other things to do runs batches.
     pub fn run_until_idle(&self) {
         let Some(turn) = self.enter() else { return };
+        let mut main = false;
         loop {
             turn.drain_inbox();
-            if turn.run_batch(|| true) == BatchEnd::Dry && !self.has_ready() {
-                return;
+            match turn.run_batch(|| true) {
+                BatchEnd::Main => main = true,
+                BatchEnd::Dry if !self.has_ready() => break,
+                _ => {}
             }
+        }
+        let local = self.local();
+        if main && local.main.borrow().is_some() {
+            local.push_main();
         }
     }
 
@@ -269,17 +276,27 @@ impl Executor {
     pub fn close(&self) -> Closed {
         let local = self.local();
         let core = self.core();
-        if local.turning.get() || local.closed.replace(true) {
+        if local.closed.get() || local.turning.replace(true) {
             return Closed::default();
         }
+        local.closed.set(true);
         let leaked_before = core.leaked.load(Ordering::Relaxed);
         let cancelled = local.alive.get();
         self.drop_everything();
         // From here on, what other threads send is refused; what was sent before is dropped here, its home.
         core.inbox.close();
         self.drop_everything();
-        let stranded = local.alive.get();
+        let in_hand = usize::from(local.main.borrow().is_some());
+        let stranded = local.alive.get().saturating_sub(in_hand);
         core.leaked.fetch_add(stranded, Ordering::Relaxed);
+        // The root scope holds the core, which holds the scope.
+        let root = local.root.take();
+        drop(root);
+        if stranded == 0 {
+            // Remote handles may keep the core for long, and drop it where this room could not be given back.
+            local.release_room();
+        }
+        local.turning.set(false);
         let hooks = local.hooks.take();
         drop(hooks);
         Closed {
@@ -309,17 +326,20 @@ impl Executor {
             }
             core.drain_inbox(local);
             let mut progress = false;
-            while let Some(entry) = local.pop() {
+            while let Some(entry) = local.ready.pop() {
                 progress = true;
                 match entry {
                     // The harness sees that the executor is closed and drops the future.
-                    Entry::Task(runnable) => harness::run(runnable),
-                    Entry::Callback(callback) => local.guarded(|| drop(callback)),
+                    Entry::Task(runnable) => local.guarded(|| harness::run(runnable)),
+                    // Let go of, since somebody may hold a handle to it.
+                    Entry::Callback(callback) => local.guarded(|| callback.discard()),
                     Entry::Main => {}
                 }
             }
             let in_hand = local.main.borrow().is_some();
-            if local.alive.get() <= usize::from(in_hand) && core.inbox.is_empty() {
+            // Until the inbox is closed, threads that keep sending would keep us here.
+            let drained = !core.inbox.is_closed() || core.inbox.is_empty();
+            if local.alive.get() <= usize::from(in_hand) && drained {
                 return;
             }
             if progress {
@@ -334,6 +354,8 @@ impl Executor {
 
 impl Drop for Executor {
     fn drop(&mut self) {
+        // Nobody borrows the executor, so a turn that seems to be under way was forgotten.
+        self.local().turning.set(false);
         self.close();
         claim::settle(self.core(), self.local());
     }
@@ -342,7 +364,6 @@ impl Drop for Executor {
 /// A turn of an [`Executor`] under way.
 pub struct Entered<'e> {
     executor: &'e Executor,
-    _turn: Turn<'e>,
 }
 
 impl Entered<'_> {
@@ -351,6 +372,8 @@ impl Entered<'_> {
     #[inline]
     pub fn run_batch(&self, mut go_on: impl FnMut() -> bool) -> BatchEnd {
         let local = self.executor.local();
+        // Here and not in the turn, which may be forgotten or end out of order: this cannot.
+        let _turn = Turn::enter(self.executor.core());
         loop {
             // One for the whole batch: entries pay nothing for it. Panics of tasks are caught in their harness.
             let ended = catch_unwind(AssertUnwindSafe(|| run_entries(local, &mut go_on)));
@@ -378,6 +401,7 @@ impl Entered<'_> {
         if core.inbox.is_empty() {
             return false;
         }
+        let _turn = Turn::enter(core);
         core.drain_inbox(self.executor.local());
         true
     }
@@ -388,14 +412,34 @@ impl Entered<'_> {
     }
 }
 
+/// Notes which callback it was that panicked.
+struct OnPanic(Rc<dyn Callback>);
+
+impl OnPanic {
+    #[inline]
+    fn defuse(self) {
+        let quiet = ManuallyDrop::new(self);
+        // SAFETY: read once, from a wrapper that is never dropped.
+        drop(unsafe { std::ptr::read(&raw const quiet.0) });
+    }
+}
+
+impl Drop for OnPanic {
+    fn drop(&mut self) {
+        context::set_callback(Some(self.0.site()));
+    }
+}
+
 #[inline]
 fn run_entries(local: &Local, go_on: &mut impl FnMut() -> bool) -> BatchEnd {
-    while let Some(entry) = local.pop() {
+    while let Some(entry) = local.ready.pop() {
         match entry {
             Entry::Task(runnable) => harness::run(runnable),
             Entry::Callback(callback) => {
-                context::set_callback(Some(callback.site()));
+                // A share to ask for the site, should it panic: cheaper than asking every time.
+                let asked = OnPanic(Rc::clone(&callback));
                 callback.call();
+                asked.defuse();
             }
             Entry::Main => return BatchEnd::Main,
         }

@@ -11,6 +11,7 @@ mod home;
 mod inbox;
 mod loop_bound;
 mod lost;
+mod ready_queue;
 mod remote;
 mod spawner;
 mod task;

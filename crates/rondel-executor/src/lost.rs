@@ -45,11 +45,17 @@ pub enum LostKind {
 
 impl Lost {
     pub(crate) fn task_panicked(task: TaskInfo, payload: Box<dyn std::any::Any + Send>) -> Self {
-        Self::in_task(LostKind::TaskPanicked(PanicPayload::new(payload)), Some(task))
+        Self::in_task(
+            LostKind::TaskPanicked(PanicPayload::new(payload)),
+            Some(task),
+        )
     }
 
     pub(crate) fn drop_panicked(task: TaskInfo, payload: Box<dyn std::any::Any + Send>) -> Self {
-        Self::in_task(LostKind::DropPanicked(PanicPayload::new(payload)), Some(task))
+        Self::in_task(
+            LostKind::DropPanicked(PanicPayload::new(payload)),
+            Some(task),
+        )
     }
 
     pub(crate) fn in_task(kind: LostKind, task: Option<TaskInfo>) -> Self {

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,9 +11,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::core::{Core, Message};
+use crate::lost::{Lost, LostKind};
 use crate::spawner::Spawner;
 use crate::task::handle::Task;
-use crate::task::join_error::JoinError;
+use crate::task::harness;
+use crate::task::header::Header;
+use crate::task::join_error::{JoinError, PanicPayload};
 
 /// A handle to an executor that may be used from any thread: `Send + Sync`, cheap to clone.
 ///
@@ -65,7 +69,7 @@ impl Remote {
                 Ok(())
             };
         }
-        let site = std::panic::Location::caller();
+        let site = Location::caller();
         self.send(Message::Call(Box::new(move |core| {
             if let Some(spawner) = Spawner::of(core) {
                 spawner.push(crate::callback::Once::new(site, callback));
@@ -97,13 +101,22 @@ impl Remote {
         F: Future + 'static,
         F::Output: Send + 'static,
     {
+        let site = Location::caller();
         let shared = Arc::new(Shared::default());
         let completer = Completer(Some(Arc::clone(&shared)));
         let home = self.0.clone();
         self.call_soon(move || {
-            if let Some(spawner) = Spawner::of(&home) {
-                let task = spawner.spawn(async move { make().await });
-                spawner.spawn(deliver(task, completer)).detach();
+            if let Some(local) = home.local.get() {
+                let task = async move { make().await };
+                let task = Task::new(harness::spawn(&home, local, task, site, 0));
+                harness::spawn(
+                    &home,
+                    local,
+                    deliver(task, completer),
+                    site,
+                    Header::DETACHED,
+                )
+                .detach();
             }
         })?;
         Ok(RemoteTask {
@@ -179,6 +192,8 @@ struct Shared<T> {
 struct State<T> {
     outcome: Option<Result<T, JoinError>>,
     finished: bool,
+    /// The handle is gone: nobody will ask for the outcome.
+    detached: bool,
     /// The task of another executor that awaits the outcome.
     awaiter: Option<Waker>,
     /// The task at home that will deliver it.
@@ -191,6 +206,7 @@ impl<T> Default for Shared<T> {
             state: Mutex::new(State {
                 outcome: None,
                 finished: false,
+                detached: false,
                 awaiter: None,
                 deliverer: None,
             }),
@@ -206,18 +222,24 @@ impl<T> Shared<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn complete(&self, outcome: Result<T, JoinError>) {
-        let awaiter = {
+    /// Leaves the outcome for the handle, or gives it back if that is gone.
+    fn complete(&self, outcome: Result<T, JoinError>) -> Option<Result<T, JoinError>> {
+        let (unwanted, awaiter, _deliverer) = {
             let mut state = self.lock();
-            state.outcome = Some(outcome);
             state.finished = true;
-            state.deliverer = None;
-            state.awaiter.take()
+            let unwanted = if state.detached {
+                Some(outcome)
+            } else {
+                state.outcome = Some(outcome);
+                None
+            };
+            (unwanted, state.awaiter.take(), state.deliverer.take())
         };
         self.finished.notify_all();
         if let Some(awaiter) = awaiter {
             awaiter.wake();
         }
+        unwanted
     }
 }
 
@@ -227,13 +249,14 @@ struct Completer<T>(Option<Arc<Shared<T>>>);
 impl<T> Drop for Completer<T> {
     fn drop(&mut self) {
         if let Some(shared) = self.0.take() {
-            shared.complete(Err(JoinError::Cancelled));
+            let _nobody_asks = shared.complete(Err(JoinError::Cancelled));
         }
     }
 }
 
 /// Awaits the task at home, passing on the wish to cancel it.
 async fn deliver<T>(mut task: Task<T>, mut completer: Completer<T>) {
+    let info = task.info();
     let outcome = poll_fn(|cx| {
         if let Some(shared) = &completer.0 {
             shared.lock().deliverer = Some(cx.waker().clone());
@@ -245,8 +268,14 @@ async fn deliver<T>(mut task: Task<T>, mut completer: Completer<T>) {
         Pin::new(&mut task).poll(cx)
     })
     .await;
-    if let Some(shared) = completer.0.take() {
-        shared.complete(outcome);
+    let unwanted = completer
+        .0
+        .take()
+        .and_then(|shared| shared.complete(outcome));
+    if let Some(Err(JoinError::Panicked(payload))) = unwanted
+        && let Some(spawner) = Spawner::current()
+    {
+        spawner.report(Lost::in_task(LostKind::TaskPanicked(payload), info));
     }
 }
 
@@ -308,15 +337,65 @@ impl<T> Future for RemoteTask<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.shared.lock();
-        if state.finished {
-            return Poll::Ready(state.outcome.take().unwrap_or(Err(JoinError::Taken)));
+        let mut fresh: Option<Waker> = None;
+        loop {
+            let mut state = self.shared.lock();
+            if state.finished {
+                let outcome = state.outcome.take();
+                drop(state);
+                return Poll::Ready(outcome.unwrap_or(Err(JoinError::Taken)));
+            }
+            let known = state.awaiter.as_ref();
+            if known.is_some_and(|waker| waker.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            // Outside the lock: cloning and dropping a waker is somebody else's code.
+            let Some(waker) = fresh.take() else {
+                drop(state);
+                fresh = Some(cx.waker().clone());
+                continue;
+            };
+            let old = state.awaiter.replace(waker);
+            drop(state);
+            drop(old);
+            return Poll::Pending;
         }
-        match &mut state.awaiter {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => state.awaiter = Some(cx.waker().clone()),
+    }
+}
+
+/// A panic that nobody has asked for is reported, as with a [`Task`](crate::Task).
+impl<T> Drop for RemoteTask<T> {
+    fn drop(&mut self) {
+        let (outcome, _awaiter) = {
+            let mut state = self.shared.lock();
+            state.detached = true;
+            (state.outcome.take(), state.awaiter.take())
+        };
+        if let Some(Err(JoinError::Panicked(payload))) = outcome {
+            let unread = Unread(Some(payload));
+            let home = Arc::clone(&self.home.0);
+            // If it is closed, the closure is dropped, and says it then.
+            let _ = self.home.call_soon(move || unread.report(&home));
         }
-        Poll::Pending
+    }
+}
+
+/// A panic on its way home to be reported; dropped on the way, it is reported there.
+struct Unread(Option<PanicPayload>);
+
+impl Unread {
+    fn report(mut self, home: &Core) {
+        if let (Some(local), Some(payload)) = (home.local.get(), self.0.take()) {
+            local.report(Lost::in_task(LostKind::TaskPanicked(payload), None));
+        }
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        if let Some(payload) = self.0.take() {
+            Lost::in_task(LostKind::TaskPanicked(payload), None).write_to_stderr();
+        }
     }
 }
 

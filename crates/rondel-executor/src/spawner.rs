@@ -4,16 +4,18 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::Location;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::callback::{Callback, Handle, Once};
 use crate::context;
-use crate::core::{Core, Entry, Local};
+use crate::core::{Core, Local};
 use crate::lost::Lost;
 use crate::remote::Remote;
 use crate::task::handle::Task;
 use crate::task::harness;
+use crate::task::header::{Header, NO_SLOT};
 use crate::task::info::TaskInfo;
 
 /// A handle to an executor on its own thread: spawns tasks and schedules callbacks, `!Send` ones too. Cheap to clone.
@@ -127,8 +129,10 @@ impl Spawner {
     #[inline]
     pub fn push(&self, callback: Rc<dyn Callback>) {
         let local = self.local();
-        if !local.closed.get() {
-            local.push(Entry::Callback(callback));
+        if local.closed.get() {
+            callback.discard();
+        } else {
+            local.push_callback(callback);
         }
     }
 
@@ -139,31 +143,45 @@ impl Spawner {
 
     /// Entries that are ready to run.
     pub fn ready_len(&self) -> usize {
-        self.local().ready.borrow().len()
+        self.local().ready.len()
     }
 
-    /// Every task alive, as it is now: those that have been suspended first, then those not yet begun.
+    /// Every task alive, as it is now: the main one first, then those that have been suspended, the one on its first poll,
+    /// and those not yet begun.
     pub fn tasks(&self) -> Vec<TaskInfo> {
         let local = self.local();
-        let mut infos: Vec<_> = local
-            .tasks
-            .borrow()
-            .iter()
-            .map(|(header, _)| TaskInfo::of(header, local))
+        let main = local.main.borrow().clone();
+        let main = main.as_ref().map(|main| &main.header);
+        let mut infos: Vec<_> = main
+            .filter(|header| !header.has(Header::FINISHED))
+            .map(|header| TaskInfo::of(header, local))
+            .into_iter()
             .collect();
         infos.extend(
             local
-                .ready
+                .tasks
                 .borrow()
                 .iter()
-                .filter_map(|entry| match &**entry {
-                    Entry::Task(runnable) => {
-                        let info = TaskInfo::of(runnable.metadata(), local);
-                        info.slot().is_none().then_some(info)
-                    }
-                    _ => None,
-                }),
+                .map(|(header, _)| TaskInfo::of(header, local)),
         );
+        context::with_task(|task| {
+            let first_poll = task.filter(|header| {
+                header.slot.get() == NO_SLOT
+                    && !header.has(Header::FINISHED)
+                    && !main.is_some_and(|main| ptr::eq(main, *header))
+                    && header
+                        .home
+                        .local
+                        .get()
+                        .is_some_and(|home| ptr::eq(home, local))
+            });
+            infos.extend(first_poll.map(|header| TaskInfo::of(header, local)));
+        });
+        local.ready.for_each_task(|header| {
+            if header.slot.get() == NO_SLOT {
+                infos.push(TaskInfo::of(header, local));
+            }
+        });
         infos
     }
 
@@ -192,7 +210,7 @@ fn schedule(
     if local.closed.get() {
         handle.cancel();
     } else {
-        local.push(Entry::Callback(once));
+        local.push_callback(once);
     }
     handle
 }

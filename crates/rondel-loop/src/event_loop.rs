@@ -23,7 +23,7 @@ use crate::local::LocalLoop;
 use crate::signal::Signals;
 use crate::state::{Limits, State};
 use crate::timer::Timers;
-use crate::turn::{self, Budget};
+use crate::turn::{self, Budget, Look};
 
 /// An event loop, owned by the thread that made it. `!Send`; dropping it closes it.
 ///
@@ -390,7 +390,7 @@ impl<'s> Run<'s> {
         let turn = state.executor.enter().ok_or(RunError::Running)?;
         let mut budget = Budget::new();
         if state.stopping.get() || state.shared.stop.load(Ordering::Acquire) {
-            turn::look(state, &turn, &mut budget, Wait::Poll)?;
+            turn::look(state, &turn, &mut budget, Look::Around(Wait::Poll))?;
             state.stopping.set(false);
             state.stop();
         }
@@ -418,7 +418,7 @@ impl<'s> Run<'s> {
                 break None;
             }
             state.in_batch.set(false);
-            turn::look(state, &turn, &mut budget, Wait::Forever)?;
+            turn::look(state, &turn, &mut budget, Look::Around(Wait::Forever))?;
             if state.shared.stop.load(Ordering::Acquire) {
                 state.stop();
             }
@@ -435,7 +435,7 @@ impl<'s> Run<'s> {
         let turn = state.executor.enter().ok_or(RunError::Running)?;
         let mut budget = Budget::new();
         turn::flush(state);
-        turn::look(state, &turn, &mut budget, wait)?;
+        turn::look(state, &turn, &mut budget, Look::AndListen(wait))?;
         let mut left = state.executor.spawner().ready_len();
         if left > 0 {
             turn.run_batch(|| {
@@ -444,6 +444,9 @@ impl<'s> Run<'s> {
                 left > 0
             });
         }
+        // Who asked the loop to stop has what it wanted: this was all.
+        state.stopping.set(false);
+        state.shared.stop.store(false, Ordering::Release);
         Ok(())
     }
 }

@@ -81,10 +81,11 @@ impl LocalLoop {
     #[track_caller]
     pub fn call_at(&self, when: Instant, callback: impl FnOnce() + 'static) -> TimerHandle {
         let (callback, handle) = Handle::schedule_later(callback);
+        let timer = TimerHandle::arm(&self.0, when, handle, callback);
         if self.0.closed.get() {
-            handle.cancel();
+            timer.cancel();
         }
-        TimerHandle::arm(&self.0, when, handle, callback)
+        timer
     }
 
     /// The time on the loop's clock: the system's monotonic one, unless the loop was made with another. asyncio: `time`.

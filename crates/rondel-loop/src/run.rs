@@ -171,7 +171,11 @@ impl Runner {
             return;
         }
         self.event_loop.cancel_all_tasks();
-        let left = self.event_loop.run_until_idle(self.options.task_grace);
+        let left = if self.event_loop.local().state().executor.alive() == 0 {
+            Ok(0)
+        } else {
+            self.event_loop.run_until_idle(self.options.task_grace)
+        };
         match left {
             Ok(0) => {}
             Ok(left) => self.report(format!(

@@ -1,7 +1,7 @@
 //! Signals: as callbacks and as awaitable streams.
 //!
 //! A signal handler may do next to nothing. Ours notes the signal's number in a bit set of each loop that listens and
-//! notifies that loop; the loop finds the bits at its next look and calls back or wakes, through the ready queue. Children
+//! rings at that loop; the loop finds the bits at its next look and calls back or wakes, through the ready queue. Children
 //! inherit nothing of it. When the last listener of a signal goes, the signal does again what it did before.
 
 mod disposition;
@@ -10,7 +10,8 @@ mod stream;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::task::Waker;
@@ -19,8 +20,9 @@ use rondel_executor::Callback;
 
 use crate::error::LoopClosed;
 use crate::state::State;
-use disposition::Mailbox;
+use crate::watch::{self, Direction};
 pub(crate) use disposition::is_default;
+use disposition::{Mailbox, Ring};
 pub use stream::{SignalStream, ctrl_c, signal};
 
 /// The number of a signal.
@@ -153,7 +155,7 @@ fn listen(state: &Rc<State>, signal: Signal, add: impl FnOnce(&mut Listeners)) -
     let mailbox = match state.signals.mailbox.get() {
         Some(mailbox) => mailbox,
         None => {
-            let made = Mailbox::new(state.selector.notifier())?;
+            let made = Mailbox::new(ring(state)?)?;
             state.signals.mailbox.get_or_init(|| made)
         }
     };
@@ -163,6 +165,27 @@ fn listen(state: &Rc<State>, signal: Signal, add: impl FnOnce(&mut Listeners)) -
     }
     add(listeners.entry(signal).or_default());
     Ok(())
+}
+
+/// How the handler tells this loop.
+fn ring(state: &Rc<State>) -> io::Result<Ring> {
+    if state.selector.notifier_is_signal_safe() {
+        return Ok(Ring::Notifier(state.selector.notifier()));
+    }
+    let (reader, writer) = disposition::pipe()?;
+    let drained = File::from(reader.try_clone()?);
+    watch::add(
+        state,
+        reader,
+        Direction::Read,
+        Location::caller(),
+        move || {
+            // Only to have been woken matters; which signals came is in the mailbox.
+            let mut bytes = [0; 64];
+            while matches!((&drained).read(&mut bytes), Ok(count) if count > 0) {}
+        },
+    )?;
+    Ok(Ring::Pipe(writer))
 }
 
 pub(crate) fn set_callback<F: FnMut() + 'static>(

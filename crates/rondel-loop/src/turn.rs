@@ -17,25 +17,29 @@ use rondel_poll::Wait;
 
 use crate::error::RunError;
 use crate::readiness;
-use crate::state::State;
+use crate::state::{Limits, State};
 
-/// How often the clock is read while entries are short: reading it costs as much as a short entry.
-const CLOCK_STRIDE: u32 = 16;
+/// After how many entries the clock is read first: reading it costs as much as a short entry.
+const FIRST_CHECK: u32 = 16;
 
 /// What a run of the loop may still do before it must look around.
 pub(crate) struct Budget {
     entries: u32,
-    /// Entries until the clock is read next.
-    stride: u32,
-    since: Option<Instant>,
+    /// The number of entries at which the clock is read next.
+    next_check: u32,
+    since: Instant,
+    /// Whether entries were long lately: then the clock is read after every one.
+    slow: bool,
 }
 
 impl Budget {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             entries: 0,
-            stride: CLOCK_STRIDE,
-            since: None,
+            next_check: FIRST_CHECK,
+            // The system's clock, also under a virtual one: this is about fairness, not about the program's time.
+            since: Instant::now(),
+            slow: false,
         }
     }
 
@@ -46,37 +50,28 @@ impl Budget {
         if self.entries >= state.limits.entries {
             return false;
         }
-        self.stride -= 1;
-        self.stride > 0 || self.check_clock(state)
+        self.entries < self.next_check || self.check_clock(&state.limits)
     }
 
     #[cold]
-    fn check_clock(&mut self, state: &State) -> bool {
-        // The system's clock, also under a virtual one: this is about fairness, not about the program's time.
-        let now = Instant::now();
-        let Some(since) = self.since else {
-            self.since = Some(now);
-            self.stride = CLOCK_STRIDE;
-            return true;
-        };
-        let spent = now.saturating_duration_since(since);
-        // Long entries: look at the clock after every one.
-        self.stride = if spent > state.limits.time / 4 {
-            1
+    fn check_clock(&mut self, limits: &Limits) -> bool {
+        let spent = self.since.elapsed();
+        self.slow = spent > limits.time / 4;
+        self.next_check = if self.slow {
+            self.entries + 1
+        } else if spent * limits.entries < limits.time * self.entries {
+            // At this pace the entries run out before the time does.
+            limits.entries
         } else {
-            CLOCK_STRIDE
+            self.entries + FIRST_CHECK
         };
-        spent < state.limits.time
+        spent < limits.time
     }
 
     fn renew(&mut self) {
         self.entries = 0;
-        self.stride = if self.stride == 1 { 1 } else { CLOCK_STRIDE };
-        self.since = if self.stride == 1 {
-            Some(Instant::now())
-        } else {
-            None
-        };
+        self.next_check = if self.slow { 1 } else { FIRST_CHECK };
+        self.since = Instant::now();
     }
 }
 
@@ -116,14 +111,27 @@ pub(crate) fn flush(state: &State) {
     }
 }
 
-/// Looks around: waits for I/O if nothing is ready, at most as long as `at_most` says, then queues what I/O, the clock and
+/// How to look, at most how long.
+#[derive(Clone, Copy)]
+pub(crate) enum Look {
+    /// Asks the selector only if there is something to wait for.
+    Around(Wait),
+    /// Asks the selector in any case: what rang for a dozing loop stays readable in the host's eyes until then.
+    AndListen(Wait),
+}
+
+/// Looks around: waits for I/O if nothing is ready, at most as long as `how` says, then queues what I/O, the clock and
 /// other threads have brought.
 pub(crate) fn look(
     state: &Rc<State>,
     turn: &Entered<'_>,
     budget: &mut Budget,
-    at_most: Wait,
+    how: Look,
 ) -> Result<(), RunError> {
+    let (at_most, listens) = match how {
+        Look::Around(at_most) => (at_most, false),
+        Look::AndListen(at_most) => (at_most, true),
+    };
     let wait = if state.executor.has_ready() || state.stopping.get() {
         Wait::Poll
     } else {
@@ -135,7 +143,7 @@ pub(crate) fn look(
         }
     };
     // With nothing to wait for, a peek would be a system call for nothing: what other threads send shows without it.
-    if !matches!(wait, Wait::Poll) || !nothing_registered(state) {
+    if listens || !matches!(wait, Wait::Poll) || !nothing_registered(state) {
         let mut events = state.events.take().unwrap_or_default();
         let outstanding = state.shared.outstanding.load(Ordering::Acquire) > 0;
         let waited = state.selector.wait(&mut events, wait, outstanding);

@@ -94,6 +94,10 @@ impl<S: Selector> Selector for Clocked<S> {
         self.clock.now()
     }
 
+    fn notifier_is_signal_safe(&self) -> bool {
+        self.inner.notifier_is_signal_safe()
+    }
+
     fn notifier(&self) -> Notifier {
         self.notifier.clone()
     }

@@ -236,6 +236,10 @@ impl Selector for Epoll {
         Instant::now()
     }
 
+    fn notifier_is_signal_safe(&self) -> bool {
+        true
+    }
+
     fn notifier(&self) -> Notifier {
         self.notifier.clone()
     }

@@ -198,6 +198,13 @@ pub trait Selector: fmt::Debug {
         None
     }
 
+    /// Whether [`Notifier::notify`] of this selector's notifier may be called from
+    /// a signal handler: it then takes no lock and allocates nothing. Where it may
+    /// not, a loop that listens to signals uses a pipe.
+    fn notifier_is_signal_safe(&self) -> bool {
+        false
+    }
+
     /// Whether time is simulated, so that [`now`](Selector::now) is not the
     /// system's time.
     fn is_virtual(&self) -> bool {
@@ -240,6 +247,10 @@ impl<S: Selector + ?Sized> Selector for Box<S> {
 
     fn doze(&self) -> bool {
         (**self).doze()
+    }
+
+    fn notifier_is_signal_safe(&self) -> bool {
+        (**self).notifier_is_signal_safe()
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

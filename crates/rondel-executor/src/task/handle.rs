@@ -10,7 +10,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::callback::DoneCall;
-use crate::core::{Entry, Local};
+use crate::context;
+use crate::core::Local;
 use crate::lost::{Lost, LostKind};
 use crate::spawner::Spawner;
 use crate::task::harness::{Raw, report_panic};
@@ -364,16 +365,29 @@ pub(crate) fn cancel_all(local: &Local) -> usize {
         }
     }
     let mut cancelled = wakers.len();
-    // Those that have not been polled yet are in the queue and nowhere else.
-    for entry in local.ready.borrow().iter() {
-        if let Entry::Task(runnable) = &**entry {
-            let header = runnable.metadata();
-            if header.slot.get() == NO_SLOT && !header.has(Header::SHIELDED | Header::CANCEL) {
-                header.set(Header::CANCEL);
-                cancelled += 1;
+    // Those that have not been suspended yet are in the queue, or the one that is running.
+    let mut flag = |header: &Header| {
+        if header.slot.get() == NO_SLOT
+            && !header.has(Header::FINISHED | Header::SHIELDED | Header::CLEANING | Header::CANCEL)
+        {
+            header.set(Header::CANCEL);
+            cancelled += 1;
+        }
+    };
+    local.ready.for_each_task(&mut flag);
+    context::with_task(|task| {
+        // The running task may be another executor's; and the main future is cancelled apart.
+        if let Some(header) = task.filter(|header| std::ptr::eq(local, at_home(header))) {
+            let is_main = local
+                .main
+                .borrow()
+                .as_ref()
+                .is_some_and(|main| std::ptr::eq(&main.header, header));
+            if !is_main {
+                flag(header);
             }
         }
-    }
+    });
     for waker in wakers {
         waker.wake();
     }

@@ -21,7 +21,7 @@ use pin_project_lite::pin_project;
 use crate::callback::DoneCall;
 use crate::claim::Claim;
 use crate::context::{Polling, Turn, announce, retire};
-use crate::core::{Core, Entry, Local, Site};
+use crate::core::{Core, Local, Site};
 use crate::lost::Lost;
 use crate::task::header::{Header, NO_SLOT};
 use crate::task::info::TaskInfo;
@@ -70,7 +70,7 @@ where
         let _turn = Turn::enter(core);
         run(runnable);
     } else {
-        local.push(Entry::Task(runnable));
+        local.push_task(runnable);
     }
     task
 }
@@ -252,7 +252,7 @@ fn call_back(header: &Header, local: &Local) {
         .unwrap_or_default();
     for (_, callback) in done {
         let info = TaskInfo::of(header, local);
-        local.push(Entry::Callback(Rc::new(DoneCall::new(info, callback))));
+        local.push_callback(Rc::new(DoneCall::new(info, callback)));
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crate::claim::Claim;
 use crate::context::{Polling, Turn};
-use crate::core::{Core, Entry, Local, Message, Site};
+use crate::core::{Core, Local, Message, Site};
 use crate::executor::Executor;
+use crate::lost::Lost;
 use crate::task::handle::cancel;
 use crate::task::harness::{clean_up, drive, finish};
 use crate::task::header::Header;
@@ -54,7 +56,7 @@ impl Wake for MainWaker {
             return;
         }
         match self.core.local.get() {
-            Some(local) => local.push(Entry::Main),
+            Some(local) => local.push_main(),
             None => {
                 self.core.send(Message::Main);
             }
@@ -116,7 +118,8 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
         let local = self.executor.local();
         let _turn = Turn::enter(&core);
         let task = Rc::clone(&self.task);
-        task.waker.queued.store(false, Ordering::Release);
+        // AcqRel: a wake that found the marker queued left its news to this poll, which must see them.
+        task.waker.queued.swap(false, Ordering::AcqRel);
         let waker = Waker::from(Arc::clone(&task.waker));
         let mut cx = Context::from_waker(&waker);
         let polling = Polling::of(&task.header);
@@ -165,12 +168,18 @@ impl<F: Future> Drop for Main<'_, '_, F> {
         if !self.finished {
             let _turn = Turn::enter(&core);
             // Outside its own scope, which nobody waits for any more: what it leaves goes to the executor.
-            self.future.set(None);
-            self.parked = None;
+            let dropped = catch_unwind(AssertUnwindSafe(|| {
+                self.future.set(None);
+                self.parked = None;
+            }));
+            if let Err(payload) = dropped {
+                local.report(Lost::drop_panicked(self.info(), payload));
+            }
             local.alive.set(local.alive.get() - 1);
         }
         local.forget_extras(&self.task.header);
-        local.main.borrow_mut().take();
+        let gone = local.main.take();
+        drop(gone);
         // The marker may still stand in the queue; the runner that finds it has no main future and skips it.
     }
 }

@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,10 +20,45 @@ use super::Signal;
 /// Loops of a process that can listen to signals at the same time.
 const PLACES: usize = 64;
 
+/// How the handler tells a loop.
+pub(crate) enum Ring {
+    /// For selectors whose notification is async-signal-safe: atomics, and one `write`.
+    Notifier(Notifier),
+    /// For the others (kqueue's allocates): the writing end of a pipe that the loop watches.
+    Pipe(OwnedFd),
+}
+
+impl Ring {
+    /// Async-signal-safe.
+    fn ring(&self) {
+        match self {
+            Self::Notifier(notifier) => notifier.notify(),
+            Self::Pipe(pipe) => {
+                let byte = 1_u8;
+                // SAFETY: an open descriptor and one byte. A full pipe is as good: the loop has not looked yet.
+                unsafe { libc::write(pipe.as_raw_fd(), (&raw const byte).cast(), 1) };
+            }
+        }
+    }
+}
+
+/// A pipe neither of whose ends blocks.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = io::pipe()?;
+    for end in [reader.as_raw_fd(), writer.as_raw_fd()] {
+        // SAFETY: an open descriptor, and a flag that touches no memory.
+        let set = unsafe { libc::fcntl(end, libc::F_SETFL, libc::O_NONBLOCK) };
+        if set != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok((reader.into(), writer.into()))
+}
+
 /// What the handler sees of a loop.
 struct Place {
     /// Null while the place is free.
-    notifier: AtomicPtr<Notifier>,
+    ring: AtomicPtr<Ring>,
     /// The signals listened to, and those that have arrived: bit `n - 1` for signal `n`.
     wanted: AtomicU64,
     arrived: AtomicU64,
@@ -34,7 +70,7 @@ struct Place {
 
 static BOARD: [Place; PLACES] = [const {
     Place {
-        notifier: AtomicPtr::new(ptr::null_mut()),
+        ring: AtomicPtr::new(ptr::null_mut()),
         wanted: AtomicU64::new(0),
         arrived: AtomicU64::new(0),
         once: AtomicU64::new(0),
@@ -53,7 +89,7 @@ fn before() -> MutexGuard<'static, [Option<(libc::sigaction, usize)>; 65]> {
     BEFORE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs as a signal handler: atomics, and `Notifier::notify` of a real selector, which is atomics and one `write`.
+/// Runs as a signal handler: atomics, and what [`Ring::ring`] does.
 extern "C" fn on_signal(number: libc::c_int) {
     RUNNING.fetch_add(1, Ordering::SeqCst);
     // SAFETY: always valid to call; the location it points to is this thread's.
@@ -70,11 +106,11 @@ extern "C" fn on_signal(number: libc::c_int) {
                 raise_default(number);
             }
             place.arrived.fetch_or(bit, Ordering::SeqCst);
-            let notifier = place.notifier.load(Ordering::SeqCst);
-            // SAFETY: a notifier is freed only after its place has been cleared and `RUNNING` was then seen at zero
+            let ring = place.ring.load(Ordering::SeqCst);
+            // SAFETY: a ring is freed only after its place has been cleared and `RUNNING` was then seen at zero
             // (`Mailbox::drop`); we are counted in it, and loaded the pointer after that.
-            if let Some(notifier) = unsafe { notifier.as_ref() } {
-                notifier.notify();
+            if let Some(ring) = unsafe { ring.as_ref() } {
+                ring.ring();
             }
         }
     }
@@ -105,31 +141,31 @@ unsafe fn errno_location() -> *mut libc::c_int {
 /// A loop's place on the board.
 pub(crate) struct Mailbox {
     place: &'static Place,
-    notifier: *mut Notifier,
+    ring: *mut Ring,
     subscribed: Cell<u64>,
 }
 
 impl Mailbox {
     /// Takes a free place.
-    pub(crate) fn new(notifier: Notifier) -> io::Result<Self> {
-        let notifier = Box::into_raw(Box::new(notifier));
+    pub(crate) fn new(ring: Ring) -> io::Result<Self> {
+        let ring = Box::into_raw(Box::new(ring));
         for place in &BOARD {
-            let taken = place.notifier.compare_exchange(
+            let taken = place.ring.compare_exchange(
                 ptr::null_mut(),
-                notifier,
+                ring,
                 Ordering::SeqCst,
                 Ordering::SeqCst,
             );
             if taken.is_ok() {
                 return Ok(Self {
                     place,
-                    notifier,
+                    ring,
                     subscribed: Cell::new(0),
                 });
             }
         }
         // SAFETY: made by `into_raw` above, and put nowhere.
-        drop(unsafe { Box::from_raw(notifier) });
+        drop(unsafe { Box::from_raw(ring) });
         Err(io::Error::new(
             io::ErrorKind::QuotaExceeded,
             format!("{PLACES} event loops of this process listen to signals already"),
@@ -198,14 +234,14 @@ impl Drop for Mailbox {
             }
         }
         self.place.arrived.store(0, Ordering::SeqCst);
-        self.place.notifier.store(ptr::null_mut(), Ordering::SeqCst);
+        self.place.ring.store(ptr::null_mut(), Ordering::SeqCst);
         // Handlers that run now may have seen the pointer; later ones cannot. None runs on this thread: one that
         // interrupted it has returned.
         while RUNNING.load(Ordering::SeqCst) != 0 {
             std::thread::yield_now();
         }
         // SAFETY: made by `into_raw` in `new`; no handler holds it any more, and no other place has it.
-        drop(unsafe { Box::from_raw(self.notifier) });
+        drop(unsafe { Box::from_raw(self.ring) });
     }
 }
 

@@ -1,0 +1,367 @@
+//! The engine: a connection's two halves over a registered descriptor. It names none of its users.
+//!
+//! ```text
+//!   receive:  descriptor ──> the loop's buffer, lent to whoever asks  (or straight into the caller's)
+//!   send:     write ──> queue ──> descriptor      whole, in order; at once, at the end of the turn, or as there is room
+//! ```
+//!
+//! Nothing above calls `recv` or `send`. The descriptor is closed when nobody needs it any more: after
+//! [`close`](Connection::close) as soon as the queue is sent, which needs no handle; after [`abort`](Connection::abort) at
+//! once; else with the last handle.
+//!
+//! Whoever waits for a descriptor is known to its [`Registration`]; while there is something queued that the system would not
+//! take, the registration also knows the connection, which is what keeps it alive without any handle.
+
+mod inbound;
+mod outbound;
+mod send;
+mod spare;
+
+pub(crate) use send::{Goal, Urgency};
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rondel_loop::{LocalLoop, Registration};
+use rondel_sync::Event;
+
+use crate::engine::inbound::Allowance;
+use crate::engine::outbound::Outbound;
+use crate::error::{Attempt, ConnectionLost};
+
+/// One connection.
+pub(crate) struct Connection {
+    /// `None` once the descriptor is closed.
+    registration: RefCell<Option<Rc<Registration>>>,
+    local: LocalLoop,
+    peer: Option<SocketAddr>,
+    phase: Cell<Phase>,
+    /// The first failure; it is what everything fails with from then on.
+    fault: Cell<Option<Fault>>,
+    // The receive half.
+    allowance: Cell<Allowance>,
+    received_end: Cell<bool>,
+    // The send half. The queue is borrowed for the length of a system call at most.
+    outbound: RefCell<Outbound>,
+    finish: Cell<Finish>,
+    /// In the loop's list of those to be flushed.
+    flush_due: Cell<bool>,
+    /// In the ready queue, to go on sending.
+    send_due: Cell<bool>,
+    /// Called when the descriptor becomes ready.
+    watching: Cell<bool>,
+    held: Cell<Held>,
+    closed: Event,
+    /// Dropped when the descriptor is closed.
+    guard: Cell<Option<Box<dyn Any>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Everything queued is still to be sent, then it is closed.
+    Closing,
+    Closed,
+    Aborted,
+}
+
+/// How far the end of what is sent has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finish {
+    Open,
+    /// To be sent behind what is queued.
+    Wanted,
+    Sent,
+}
+
+/// A failure, in a form that can be told again and again.
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    attempt: Attempt,
+    kind: io::ErrorKind,
+    code: Option<i32>,
+}
+
+/// Which halves have a handle.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    reader: bool,
+    writer: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Half {
+    Reader,
+    Writer,
+}
+
+/// What keeps one half of a connection open. The descriptor is closed with the last of the two.
+pub(crate) struct Handle {
+    connection: Rc<Connection>,
+    half: Half,
+}
+
+/// Both halves of one connection. Dropped, it closes both ways at once, since the reader goes first.
+#[derive(Debug)]
+pub(crate) struct Handles {
+    pub(crate) reader: Handle,
+    pub(crate) writer: Handle,
+}
+
+impl Handle {
+    /// The connection, to be shared: it says nothing about the halves.
+    #[inline]
+    pub(crate) fn connection(&self) -> &Rc<Connection> {
+        &self.connection
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.connection.release(self.half);
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.connection, f)
+    }
+}
+
+impl Connection {
+    /// Takes over a socket that is connected, non-blocking and registered.
+    pub(crate) fn open(registration: Registration, peer: Option<SocketAddr>) -> Handles {
+        let local = registration.local_loop().clone();
+        let connection = Rc::new(Self {
+            registration: RefCell::new(Some(Rc::new(registration))),
+            local,
+            peer,
+            phase: Cell::new(Phase::Open),
+            fault: Cell::new(None),
+            allowance: Cell::new(Allowance::FULL),
+            received_end: Cell::new(false),
+            outbound: RefCell::default(),
+            finish: Cell::new(Finish::Open),
+            flush_due: Cell::new(false),
+            send_due: Cell::new(false),
+            watching: Cell::new(false),
+            held: Cell::new(Held {
+                reader: true,
+                writer: true,
+            }),
+            closed: Event::new(),
+            guard: Cell::new(None),
+        });
+        Handles {
+            reader: Handle {
+                connection: Rc::clone(&connection),
+                half: Half::Reader,
+            },
+            writer: Handle {
+                connection,
+                half: Half::Writer,
+            },
+        }
+    }
+
+    /// The other end.
+    pub(crate) const fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// The descriptor, as long as there is one. A share, since what is done with it may run foreign code that closes it.
+    #[inline]
+    pub(crate) fn registration(&self) -> Option<Rc<Registration>> {
+        self.registration.borrow().clone()
+    }
+
+    /// The descriptor, for what needs an open one.
+    pub(crate) fn open_registration(&self) -> io::Result<Rc<Registration>> {
+        self.registration().ok_or_else(closed_here)
+    }
+
+    /// Keeps `guard` until the descriptor is closed, in whatever way.
+    pub(crate) fn set_guard(&self, guard: Box<dyn Any>) {
+        let before = self.guard.replace(Some(guard));
+        drop(before);
+    }
+
+    /// Whether [`close`](Connection::close) or [`abort`](Connection::abort) was called, or all handles are gone.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.phase.get() != Phase::Open
+    }
+
+    /// Whether the descriptor is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.phase.get(), Phase::Closed | Phase::Aborted)
+    }
+
+    /// Sends what is queued, then closes. What cannot be sent now is sent without any handle.
+    pub(crate) fn close(self: &Rc<Self>) {
+        if self.is_closing() {
+            return;
+        }
+        self.phase.set(Phase::Closing);
+        self.send_queued();
+        if self.is_closed() {
+            // That was all, or it failed.
+        } else if self.is_sent() {
+            self.close_descriptor(Phase::Closed);
+        } else if self.local.is_closed() {
+            self.abort();
+        }
+    }
+
+    /// Closes at once, and drops what is queued. The peer sees a reset, not an end.
+    pub(crate) fn abort(&self) {
+        if self.is_closed() {
+            return;
+        }
+        self.discard_queue();
+        if let Some(registration) = self.registration() {
+            set_reset(&registration);
+        }
+        self.close_descriptor(Phase::Aborted);
+    }
+
+    /// A handle is gone.
+    fn release(self: &Rc<Self>, half: Half) {
+        let mut held = self.held.get();
+        match half {
+            Half::Reader => held.reader = false,
+            Half::Writer => held.writer = false,
+        }
+        self.held.set(held);
+        if self.is_closing() {
+            return;
+        }
+        if half == Half::Writer {
+            self.send_all_possible();
+            if !self.is_sent() {
+                return self.abort();
+            }
+        }
+        match (held.reader, held.writer) {
+            (false, false) => self.close_descriptor(Phase::Closed),
+            // In nearly all cases the reader goes in the same turn; then closing is all there is to do.
+            (true, false) => self.finish_soon(),
+            (_, true) => {}
+        }
+    }
+
+    /// Waits until the descriptor is closed, and everything accepted before has been taken by the system.
+    pub(crate) async fn wait_closed(&self) -> io::Result<()> {
+        self.closed.wait().await;
+        match self.fault.get() {
+            Some(fault) => Err(self.lost(fault)),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the descriptor out, for somebody else.
+    pub(crate) fn into_fd(self: &Rc<Self>) -> io::Result<OwnedFd> {
+        use std::os::fd::AsFd;
+
+        self.send_all_possible();
+        if let Some(fault) = self.fault.get() {
+            return Err(self.lost(fault));
+        }
+        if !self.is_sent() {
+            return Err(io::Error::new(
+                io::ErrorKind::WouldBlock,
+                "there are bytes queued; flush first",
+            ));
+        }
+        let registration = self.open_registration()?;
+        let fd = registration.as_fd().try_clone_to_owned()?;
+        // No words to the peer: the connection lives on.
+        self.received_end.set(true);
+        self.close_descriptor(Phase::Closed);
+        Ok(fd)
+    }
+
+    /// Lets go of the descriptor, which closes it unless a system call is under way further up; wakes all who wait.
+    fn close_descriptor(&self, phase: Phase) {
+        self.phase.set(phase);
+        let registration = self.registration.borrow_mut().take();
+        if let Some(registration) = registration {
+            if phase == Phase::Closed {
+                self.discard_received(&registration);
+            }
+            self.unwatch(&registration);
+            drop(registration);
+        }
+        let guard = self.guard.take();
+        // Wakers are foreign code; everything is in order by now.
+        self.closed.set();
+        drop(guard);
+    }
+
+    /// Notes a failure, unless one is known, and gives it as an error.
+    fn fail(&self, attempt: Attempt, error: io::Error) -> io::Error {
+        if error.raw_os_error().is_none() {
+            // The loop is closed. That is nothing between us and the peer.
+            return error;
+        }
+        let fault = self.fault.get().unwrap_or(Fault {
+            attempt,
+            kind: error.kind(),
+            code: error.raw_os_error(),
+        });
+        self.fault.set(Some(fault));
+        self.discard_queue();
+        if self.phase.get() == Phase::Closing {
+            self.close_descriptor(Phase::Closed);
+        }
+        self.lost(fault)
+    }
+
+    fn lost(&self, fault: Fault) -> io::Error {
+        let source = match fault.code {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => fault.kind.into(),
+        };
+        ConnectionLost::new(fault.attempt, self.peer, source).into()
+    }
+}
+
+/// Has the peer told by a reset when the descriptor is closed: what it got must not look whole.
+fn set_reset(registration: &Registration) {
+    // Only TCP knows this; a Unix socket's peer sees an end.
+    let _ = rustix::net::sockopt::set_socket_linger(registration, Some(Duration::ZERO));
+}
+
+fn closed_here() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotConnected,
+        "the connection was closed at this end",
+    )
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Without handles, something is queued only when the loop was closed before it could be sent.
+        if let Some(registration) = self.registration.get_mut()
+            && !self.outbound.get_mut().is_empty()
+        {
+            set_reset(registration);
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.peer)
+            .field("phase", &self.phase.get())
+            .field("fault", &self.fault.get())
+            .field("queued", &self.queued())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,175 @@
+//! The receive half.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use rondel_loop::Registration;
+use rustix::net::RecvFlags;
+
+use crate::engine::{Connection, Phase};
+use crate::error::Attempt;
+
+/// What a connection may receive before others have their turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    receives: u32,
+    bytes: usize,
+}
+
+impl Allowance {
+    pub(super) const FULL: Self = Self {
+        receives: 16,
+        bytes: 1024 * 1024,
+    };
+}
+
+/// How often the loop's buffer is filled with what nobody will read, when a connection is closed.
+const DISCARDS: usize = 4;
+
+impl Connection {
+    /// Receives straight into `buffer`: at least a byte, unless the stream has ended or `buffer` is empty.
+    pub(crate) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_recv(cx, buffer, RecvFlags::empty())
+    }
+
+    /// Receives without taking anything out.
+    pub(crate) fn poll_peek(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_recv(cx, buffer, RecvFlags::PEEK)
+    }
+
+    /// Receives into the loop's buffer, at most `room` bytes, and lends them to `take`; none mean the end.
+    pub(crate) fn poll_receive<R>(
+        &self,
+        cx: &mut Context<'_>,
+        room: usize,
+        take: impl FnOnce(&[u8]) -> R,
+    ) -> Poll<io::Result<R>> {
+        let mut buffer = self.local.receive_buffer();
+        let room = room.clamp(1, buffer.len());
+        self.poll_read(cx, &mut buffer[..room])
+            .map_ok(|count| take(&buffer[..count]))
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        flags: RecvFlags,
+    ) -> Poll<io::Result<usize>> {
+        let registration = match self.to_receive() {
+            Ok(Some(registration)) if !buffer.is_empty() => registration,
+            Ok(_) => return Poll::Ready(Ok(0)),
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        if self.is_exhausted(cx) {
+            return Poll::Pending;
+        }
+        let room = buffer.len();
+        let received = registration.poll_read_with(cx, |fd| {
+            let (count, _) = rustix::net::recv(fd, &mut *buffer, flags)?;
+            Ok(count)
+        });
+        match received {
+            Poll::Pending => {
+                self.allowance.set(Allowance::FULL);
+                Poll::Pending
+            }
+            Poll::Ready(Ok(count)) => {
+                if count == 0 {
+                    return Poll::Ready(self.on_end());
+                }
+                if flags.is_empty() {
+                    self.on_received(&registration, count, room);
+                }
+                Poll::Ready(Ok(count))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.fail(Attempt::Receive, error))),
+        }
+    }
+
+    /// Where to receive from; `None` at the end.
+    #[inline]
+    fn to_receive(&self) -> io::Result<Option<std::rc::Rc<Registration>>> {
+        if self.received_end.get() {
+            return Ok(None);
+        }
+        if let Some(fault) = self.fault.get()
+            && fault.attempt == Attempt::Receive
+        {
+            return Err(self.lost(fault));
+        }
+        match self.registration() {
+            Some(registration) => Ok(Some(registration)),
+            None if self.phase.get() == Phase::Aborted => Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the connection was aborted at this end",
+            )),
+            // Closed at this end: there is nothing to come.
+            None => Ok(None),
+        }
+    }
+
+    #[inline]
+    fn on_received(&self, registration: &Registration, count: usize, room: usize) {
+        if count < room {
+            registration.on_short_read();
+        }
+        let mut allowance = self.allowance.get();
+        allowance.receives = allowance.receives.saturating_sub(1);
+        allowance.bytes = allowance.bytes.saturating_sub(count);
+        self.allowance.set(allowance);
+    }
+
+    /// The end of what is received, which is no end after a reset that sending ran into first.
+    fn on_end(&self) -> io::Result<usize> {
+        match self.fault.get() {
+            // A peer that has closed both ways has said so before.
+            Some(fault) if fault.kind != io::ErrorKind::BrokenPipe => Err(self.lost(fault)),
+            _ => {
+                self.received_end.set(true);
+                Ok(0)
+            }
+        }
+    }
+
+    /// Whether this connection has received so much without ever waiting that it is time for others. If so, its task goes to
+    /// the back of the queue.
+    #[inline]
+    fn is_exhausted(&self, cx: &Context<'_>) -> bool {
+        let allowance = self.allowance.get();
+        let exhausted = allowance.receives == 0 || allowance.bytes == 0;
+        if exhausted {
+            self.allowance.set(Allowance::FULL);
+            cx.waker().wake_by_ref();
+        }
+        exhausted
+    }
+
+    /// Takes out what has arrived and will not be read. Closing a socket with unread bytes in it resets the connection, and
+    /// the peer may lose what was sent to it last.
+    pub(super) fn discard_received(&self, registration: &Registration) {
+        if self.received_end.get() || self.fault.get().is_some() {
+            return;
+        }
+        if !registration.ready().is_readable() || self.local.is_closed() {
+            return;
+        }
+        let mut buffer = self.local.receive_buffer();
+        for _ in 0..DISCARDS {
+            let room = buffer.len();
+            let received = registration
+                .try_read(|fd| Ok(rustix::net::recv(fd, &mut *buffer, RecvFlags::empty())?.0));
+            if !matches!(received, Ok(count) if count == room) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! The send half.
+//!
+//! Writes are accepted whole. What the system would not take is queued, and the connection is called back when there is
+//! room again; the registration then holds the connection, and lets it go when the queue is empty.
+
+use std::io::{self, IoSlice};
+use std::panic::Location;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use rondel_executor::Callback;
+use rondel_loop::{Flush, LoopClosed, Registration};
+use rustix::net::{SendAncillaryBuffer, SendFlags};
+
+use crate::engine::outbound::CHUNK;
+use crate::engine::{Connection, Finish, Phase};
+use crate::error::{Attempt, WriteError};
+
+/// With nothing queued, this much is sent at once: joining it to what may follow would cost more than it saves.
+const AT_ONCE: usize = 16 * 1024;
+
+/// How much is sent before others have their turn.
+const ALLOWANCE: usize = 1024 * 1024;
+
+/// How soon a write is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// Together with what the same turn writes.
+    Turn,
+    /// Now.
+    Now,
+}
+
+/// How far sending is to have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// Below the low water mark, if it was above the high one.
+    Drained,
+    /// All of it.
+    Sent,
+}
+
+impl Connection {
+    /// How many bytes are queued.
+    pub(crate) fn queued(&self) -> usize {
+        self.outbound.borrow().len()
+    }
+
+    pub(super) fn is_sent(&self) -> bool {
+        self.outbound.borrow().is_empty()
+    }
+
+    pub(crate) fn water_marks(&self) -> (usize, usize) {
+        self.outbound.borrow().marks()
+    }
+
+    pub(crate) fn set_water_marks(
+        &self,
+        high: Option<usize>,
+        low: Option<usize>,
+    ) -> io::Result<()> {
+        self.outbound.borrow_mut().set_marks(high, low)
+    }
+
+    pub(crate) fn hard_limit(&self) -> usize {
+        self.outbound.borrow().limit()
+    }
+
+    pub(crate) fn set_hard_limit(&self, limit: usize) {
+        self.outbound.borrow_mut().set_limit(limit);
+    }
+
+    /// Whether `more` bytes can be accepted whole.
+    pub(crate) fn has_room(&self, more: usize) -> bool {
+        self.outbound.borrow().check_room(more).is_ok()
+    }
+
+    /// Accepts all of `parts`, or nothing and says why.
+    pub(crate) fn write(
+        self: &Rc<Self>,
+        parts: &[IoSlice<'_>],
+        urgency: Urgency,
+    ) -> Result<(), WriteError> {
+        let registration = self.to_send()?;
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        if len == 0 {
+            return Ok(());
+        }
+        let writable = registration.ready().is_writable();
+        {
+            let mut outbound = self.outbound.borrow_mut();
+            outbound.check_room(len)?;
+            let at_once = urgency == Urgency::Now
+                || (outbound.is_empty() && len >= AT_ONCE)
+                || outbound.len() + len >= CHUNK;
+            if !(writable && at_once) {
+                for part in parts {
+                    outbound.push(part);
+                }
+                drop(outbound);
+                if writable {
+                    self.flush_soon();
+                } else {
+                    self.watch(&registration);
+                }
+                return Ok(());
+            }
+        }
+        self.transmit(&registration, parts)?;
+        Ok(())
+    }
+
+    /// Sends `bytes` behind what is queued, queueing nothing itself, and takes from them what is sent: for what is too long
+    /// to be accepted whole.
+    pub(crate) fn poll_write_through(
+        self: &Rc<Self>,
+        cx: &Context<'_>,
+        bytes: &mut &[u8],
+    ) -> Poll<Result<(), WriteError>> {
+        let mut allowance = ALLOWANCE;
+        while !bytes.is_empty() {
+            ready!(self.poll_sent(cx, Goal::Sent))?;
+            let registration = self.to_send()?;
+            if allowance == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            match send(&registration, &[IoSlice::new(bytes)]) {
+                Ok(count) => {
+                    allowance = allowance.saturating_sub(count);
+                    *bytes = &bytes[count..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.poll_writable(&registration, cx)).map_err(WriteError::Io)?;
+                }
+                Err(error) => return Poll::Ready(Err(self.fail(Attempt::Send, error).into())),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until sending has come as far as `goal` says, after sending what the system takes now.
+    pub(crate) fn poll_sent(
+        self: &Rc<Self>,
+        cx: &Context<'_>,
+        goal: Goal,
+    ) -> Poll<Result<(), WriteError>> {
+        self.check_fault()?;
+        if self.phase.get() == Phase::Aborted {
+            return Poll::Ready(Err(WriteError::Closed));
+        }
+        let Some(registration) = self.registration() else {
+            return Poll::Ready(Ok(()));
+        };
+        if registration.ready().is_writable() && !self.is_sent() {
+            self.transmit(&registration, &[])?;
+        }
+        let reached = {
+            let outbound = self.outbound.borrow();
+            match goal {
+                Goal::Drained => !outbound.is_paused(),
+                Goal::Sent => outbound.is_empty(),
+            }
+        };
+        if reached {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_writable(&registration, cx)
+            .map(|outcome| outcome.map_err(WriteError::Io))
+    }
+
+    /// Waits for room, of which there is none as far as is known; ready only with an error. If there is some after all, it is
+    /// this task's turn again soon.
+    fn poll_writable(&self, registration: &Registration, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if registration.ready().is_writable() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        registration.poll_write_with(cx, |_| Err(io::ErrorKind::WouldBlock.into()))
+    }
+
+    /// Ends what is sent, behind what is queued.
+    pub(crate) fn write_eof(self: &Rc<Self>) -> Result<(), WriteError> {
+        if self.is_closing() {
+            return Ok(());
+        }
+        self.check_fault()?;
+        if self.finish.get() == Finish::Open {
+            self.finish.set(Finish::Wanted);
+            self.send_queued();
+            if self.is_sent() {
+                self.on_sent();
+            }
+        }
+        self.check_fault()
+    }
+
+    /// The same with nothing queued, when the callback or poll that is running returns.
+    pub(super) fn finish_soon(self: &Rc<Self>) {
+        if self.finish.get() == Finish::Open {
+            self.finish.set(Finish::Wanted);
+            self.flush_soon();
+        }
+    }
+
+    /// Sends what is queued, as far as the system takes it; a failure is noted.
+    pub(super) fn send_queued(self: &Rc<Self>) {
+        if let Some(registration) = self.registration()
+            && registration.ready().is_writable()
+            && !self.is_sent()
+        {
+            // Whoever writes next is told.
+            let _ = self.transmit(&registration, &[]);
+        }
+    }
+
+    /// The same, regardless of others' turns.
+    pub(super) fn send_all_possible(self: &Rc<Self>) {
+        loop {
+            let before = self.queued();
+            self.send_queued();
+            if self.is_sent() || self.queued() == before {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn discard_queue(&self) {
+        let registration = self.registration();
+        self.outbound.borrow_mut().clear();
+        if let Some(registration) = registration {
+            self.unwatch(&registration);
+        }
+    }
+
+    /// The descriptor, if bytes can still be written.
+    #[inline]
+    fn to_send(&self) -> Result<Rc<Registration>, WriteError> {
+        self.check_fault()?;
+        if self.phase.get() != Phase::Open {
+            return Err(WriteError::Closed);
+        }
+        if self.finish.get() != Finish::Open {
+            return Err(WriteError::Finished);
+        }
+        if self.local.is_closed() {
+            return Err(WriteError::Io(LoopClosed.into()));
+        }
+        self.registration().ok_or(WriteError::Closed)
+    }
+
+    #[inline]
+    fn check_fault(&self) -> Result<(), WriteError> {
+        match self.fault.get() {
+            Some(fault) => Err(WriteError::Io(self.lost(fault))),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends what is queued and, behind it, `extra`; queues what is left of `extra`.
+    fn transmit(
+        self: &Rc<Self>,
+        registration: &Registration,
+        extra: &[IoSlice<'_>],
+    ) -> io::Result<()> {
+        let mut outbound = self.outbound.borrow_mut();
+        let extra_len = extra.iter().map(|part| part.len()).sum::<usize>();
+        let mut extra_sent = 0;
+        let mut allowance = ALLOWANCE;
+        while outbound.len() + extra_len - extra_sent > 0 && allowance > 0 {
+            // Once the queue is empty the rest of `extra` is queued, so that there is always a whole slice to begin with.
+            let sent = outbound.offer(extra, |slices| send(registration, slices));
+            match sent {
+                Ok(count) => {
+                    allowance = allowance.saturating_sub(count);
+                    extra_sent = outbound.advance(count);
+                    if extra_sent > 0 || outbound.is_empty() {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    drop(outbound);
+                    return Err(self.fail(Attempt::Send, error));
+                }
+            }
+            if !registration.ready().is_writable() {
+                break;
+            }
+        }
+        for part in extra {
+            let skipped = extra_sent.min(part.len());
+            extra_sent -= skipped;
+            outbound.push(&part[skipped..]);
+        }
+        let sent = outbound.is_empty();
+        drop(outbound);
+        if sent {
+            self.unwatch(registration);
+            self.on_sent();
+        } else if registration.ready().is_writable() {
+            self.send_soon();
+        } else {
+            self.watch(registration);
+        }
+        Ok(())
+    }
+
+    /// The queue is empty: what waited for that.
+    fn on_sent(&self) {
+        if self.finish.get() == Finish::Wanted {
+            self.finish.set(Finish::Sent);
+            if let Some(registration) = self.registration() {
+                // Fails only if the peer has reset the connection, which the next attempt to use it will say.
+                let _ = rustix::net::shutdown(&*registration, rustix::net::Shutdown::Write);
+            }
+        }
+        if self.phase.get() == Phase::Closing {
+            self.close_descriptor(Phase::Closed);
+        }
+    }
+
+    /// Has the queue sent when the callback or poll that is running returns.
+    fn flush_soon(self: &Rc<Self>) {
+        if !self.flush_due.replace(true) {
+            self.local.flush_later(Rc::clone(self) as Rc<dyn Flush>);
+        }
+    }
+
+    /// Has sending gone on with when others had their turn.
+    fn send_soon(self: &Rc<Self>) {
+        if !self.send_due.replace(true) {
+            self.local
+                .spawner()
+                .push(Rc::clone(self) as Rc<dyn Callback>);
+        }
+    }
+
+    fn watch(self: &Rc<Self>, registration: &Registration) {
+        if !self.watching.replace(true) {
+            registration.set_callback(Some(Rc::clone(self) as Rc<dyn Callback>));
+        }
+    }
+
+    pub(super) fn unwatch(&self, registration: &Registration) {
+        if self.watching.replace(false) {
+            registration.set_callback(None);
+        }
+    }
+}
+
+impl Flush for Connection {
+    fn flush(self: Rc<Self>) {
+        self.flush_due.set(false);
+        self.send_queued();
+        if self.is_sent() {
+            self.on_sent();
+        }
+    }
+}
+
+/// The descriptor has become ready, or it is this connection's turn again.
+impl Callback for Connection {
+    fn call(self: Rc<Self>) {
+        self.send_due.set(false);
+        self.send_queued();
+    }
+
+    fn site(&self) -> &'static Location<'static> {
+        Location::caller()
+    }
+}
+
+/// One system call. A short count is noted.
+fn send(registration: &Registration, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    loop {
+        let sent = registration.try_write(|fd| {
+            let count = match slices {
+                [one] => rustix::net::send(fd, one, FLAGS)?,
+                many => rustix::net::sendmsg(fd, many, &mut SendAncillaryBuffer::default(), FLAGS)?,
+            };
+            Ok(count)
+        });
+        match sent {
+            Ok(count) => {
+                if count < slices.iter().map(|slice| slice.len()).sum() {
+                    registration.on_short_write();
+                }
+                return Ok(count);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// An error is what a lost peer is worth, not a signal. (Apple's systems have a socket option for that.)
+#[cfg(not(target_vendor = "apple"))]
+const FLAGS: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+const FLAGS: SendFlags = SendFlags::empty();

@@ -1,0 +1,7 @@
+//! asyncio's streams: a reader with a buffer and a writer with flow control, over the engine.
+
+mod inbound_buffer;
+pub(crate) mod lines;
+pub(crate) mod reader;
+mod separator;
+pub(crate) mod writer;

@@ -1,0 +1,67 @@
+//! What a reader has received and not given yet.
+
+/// A queue of bytes that takes memory only while there are some.
+#[derive(Default)]
+pub(super) struct InboundBuffer {
+    bytes: Vec<u8>,
+    /// How many of them, in front, are given.
+    given: usize,
+}
+
+impl InboundBuffer {
+    #[inline]
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.bytes[self.given..]
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.given
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn push(&mut self, more: &[u8]) {
+        // Moved only when more than half is given: each byte at most once for each of those that go.
+        if self.given > self.bytes.len() / 2 {
+            self.bytes.drain(..self.given);
+            self.given = 0;
+        }
+        self.bytes.extend_from_slice(more);
+    }
+
+    /// Forgets the first bytes, which have been given.
+    pub(super) fn consume(&mut self, count: usize) {
+        self.given += count;
+        debug_assert!(self.given <= self.bytes.len());
+        if self.given == self.bytes.len() {
+            *self = Self::default();
+        }
+    }
+
+    /// The first bytes, at most as many as `out` has room for.
+    pub(super) fn copy_to(&mut self, out: &mut [u8]) -> usize {
+        let count = self.len().min(out.len());
+        out[..count].copy_from_slice(&self.as_slice()[..count]);
+        self.consume(count);
+        count
+    }
+
+    pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
+        if count == self.bytes.len() {
+            return self.take_all();
+        }
+        let taken = self.as_slice()[..count].to_vec();
+        self.consume(count);
+        taken
+    }
+
+    pub(super) fn take_all(&mut self) -> Vec<u8> {
+        let Self { mut bytes, given } = std::mem::take(self);
+        bytes.drain(..given);
+        bytes
+    }
+}

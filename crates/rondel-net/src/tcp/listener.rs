@@ -1,0 +1,290 @@
+//! [`TcpListener`]: a socket that connections are accepted from.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use rondel_loop::{LocalLoop, Registration, SourceKind};
+use rustix::io::Errno;
+
+use crate::tcp::options;
+use crate::tcp::stream::TcpStream;
+
+/// How many connections may wait to be accepted, unless set. asyncio's value.
+const BACKLOG: u32 = 100;
+
+/// A TCP socket that connections are accepted from.
+///
+/// This is the plain thing; [`start_server`](crate::start_server) also runs a handler for each connection, copes with
+/// exhausted descriptors and ends well. `!Send`.
+///
+/// ```
+/// use rondel_net::{TcpListener, TcpStream};
+///
+/// # rondel_loop::run(async {
+/// let listener = TcpListener::bind(([127, 0, 0, 1], 0))?;
+/// let client = TcpStream::connect(listener.local_addr()).await?;
+/// let (stream, peer) = listener.accept().await?;
+/// assert_eq!(peer, client.local_addr()?);
+/// stream.write_all(b"welcome").await?;
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+pub struct TcpListener {
+    registration: Registration,
+    local_addr: SocketAddr,
+}
+
+/// Sets a [`TcpListener`] up.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing unless it is used"]
+pub struct ListenOptions {
+    backlog: u32,
+    reuse_address: bool,
+    reuse_port: bool,
+    only_v6: Option<bool>,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            backlog: BACKLOG,
+            reuse_address: true,
+            reuse_port: false,
+            only_v6: None,
+        }
+    }
+}
+
+impl ListenOptions {
+    /// The defaults, each as its setter says.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many connections may wait to be accepted; the system may have a lower limit of its own. Default: 100.
+    pub fn backlog(mut self, connections: u32) -> Self {
+        self.backlog = connections;
+        self
+    }
+
+    /// Whether a port may be taken while connections of an earlier listener on it are still fading away
+    /// (`SO_REUSEADDR`). Default: yes.
+    pub fn reuse_address(mut self, on: bool) -> Self {
+        self.reuse_address = on;
+        self
+    }
+
+    /// Whether other sockets that say so, too, may listen on the same port; the system spreads connections over them
+    /// (`SO_REUSEPORT`). Default: no.
+    pub fn reuse_port(mut self, on: bool) -> Self {
+        self.reuse_port = on;
+        self
+    }
+
+    /// Whether an IPv6 listener keeps to IPv6 instead of taking IPv4 connections as well (`IPV6_V6ONLY`). Default: as the
+    /// system has it.
+    pub fn only_v6(mut self, on: bool) -> Self {
+        self.only_v6 = Some(on);
+        self
+    }
+
+    pub(crate) const fn backlog_size(&self) -> u32 {
+        self.backlog
+    }
+
+    /// Binds and listens.
+    ///
+    /// # Errors
+    /// As [`TcpListener::bind`].
+    pub fn bind(&self, addr: impl Into<SocketAddr>) -> io::Result<TcpListener> {
+        let addr = addr.into();
+        self.listen(addr)
+            .map_err(|error| io::Error::new(error.kind(), ListenFailed { addr, error }))
+    }
+
+    fn listen(&self, addr: SocketAddr) -> io::Result<TcpListener> {
+        let local = LocalLoop::current().map_err(io::Error::other)?;
+        let socket = options::new_socket(addr)?;
+        socket.set_reuse_address(self.reuse_address)?;
+        if self.reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        if let Some(only) = self.only_v6
+            && addr.is_ipv6()
+        {
+            socket.set_only_v6(only)?;
+        }
+        socket.bind(&addr.into())?;
+        socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))?;
+        TcpListener::register(&local, socket.into())
+    }
+}
+
+impl TcpListener {
+    /// Listens on `addr`; port 0 has the system choose one, which [`local_addr`](TcpListener::local_addr) tells.
+    ///
+    /// # Errors
+    /// What the system says, with the address; `Unsupported` under a virtual clock, which has no sockets; and if no loop is
+    /// running on this thread.
+    pub fn bind(addr: impl Into<SocketAddr>) -> io::Result<Self> {
+        ListenOptions::new().bind(addr)
+    }
+
+    /// Takes over a listening socket; it is made non-blocking.
+    ///
+    /// # Errors
+    /// As [`bind`](TcpListener::bind). The socket is closed then.
+    pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
+        let local = LocalLoop::current().map_err(io::Error::other)?;
+        listener.set_nonblocking(true)?;
+        Self::register(&local, listener)
+    }
+
+    fn register(local: &LocalLoop, listener: std::net::TcpListener) -> io::Result<Self> {
+        // What is accepted inherits the option, which saves a system call for each. Where it would not be inherited, small
+        // writes would be slower, no more.
+        options::prepare(&listener)?;
+        let local_addr = listener.local_addr()?;
+        Ok(Self {
+            registration: local.register(listener.into(), SourceKind::Other)?,
+            local_addr,
+        })
+    }
+
+    /// The address it listens on.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Waits for a connection, and for who it is from.
+    ///
+    /// Connections that were dropped by their peers while they waited are passed over.
+    ///
+    /// # Errors
+    /// What the system says: descriptors exhausted, most likely, after which one should pause.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, it has accepted nothing.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        std::future::poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// See [`accept`](TcpListener::accept).
+    ///
+    /// # Errors
+    /// As [`accept`](TcpListener::accept).
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        self.registration
+            .poll_read_with(cx, accept_from)
+            .map(|accepted| self.open(accepted?))
+    }
+
+    /// Accepts a connection if one waits.
+    pub(crate) fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.open(self.registration.try_read(accept_from)?)
+    }
+
+    fn open(
+        &self,
+        (fd, peer): (std::os::fd::OwnedFd, SocketAddr),
+    ) -> io::Result<(TcpStream, SocketAddr)> {
+        let local = self.registration.local_loop();
+        let registration = local.register(fd, SourceKind::Tcp)?;
+        Ok((TcpStream::open(registration, Some(peer)), peer))
+    }
+
+    pub(crate) fn registration(&self) -> &Registration {
+        &self.registration
+    }
+
+    /// The connections as they come, for ever: [`accept`](TcpListener::accept) as a stream.
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming { listener: self }
+    }
+}
+
+/// One connection, unless there is none left.
+fn accept_from(fd: BorrowedFd<'_>) -> io::Result<(std::os::fd::OwnedFd, SocketAddr)> {
+    loop {
+        match options::accept(fd) {
+            Ok((fd, Some(peer))) => return Ok((fd, peer)),
+            // A TCP socket's peer has an address, unless it has left by now (some systems).
+            Ok((_, None)) => {}
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether accepting failed for the connection that was next in line, and the one behind it can be tried (accept(2), «Error
+/// handling»).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    const PASSING: [Errno; 10] = [
+        Errno::INTR,
+        Errno::CONNABORTED,
+        Errno::NETDOWN,
+        Errno::PROTO,
+        Errno::NOPROTOOPT,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::OPNOTSUPP,
+        Errno::NETUNREACH,
+        Errno::TIMEDOUT,
+    ];
+    PASSING
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+impl AsFd for TcpListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.registration.as_fd()
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpListener")
+            .field("local_addr", &self.local_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The stream of [`TcpListener::incoming`]. It does not end.
+#[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
+pub struct Incoming<'l> {
+    listener: &'l TcpListener,
+}
+
+impl Stream for Incoming<'_> {
+    type Item = io::Result<(TcpStream, SocketAddr)>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.listener.poll_accept(cx).map(Some)
+    }
+}
+
+/// Why [`TcpListener::bind`] failed: what was attempted, on what.
+#[derive(Debug)]
+struct ListenFailed {
+    addr: SocketAddr,
+    error: io::Error,
+}
+
+impl fmt::Display for ListenFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "listening on {}: {}", self.addr, self.error)
+    }
+}
+
+impl std::error::Error for ListenFailed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}

@@ -1,0 +1,324 @@
+//! [`TcpStream`]: one TCP connection.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use rondel_loop::{LocalLoop, Registration, SourceKind};
+use rustix::io::Errno;
+
+use crate::engine::{Connection, Goal, Handles, Urgency};
+use crate::error::WriteError;
+use crate::stream::reader::StreamReader;
+use crate::stream::writer::{StreamWriter, write_all};
+use crate::tcp::options;
+
+/// A TCP connection, for both directions at once: every method takes `&self`.
+///
+/// What is written is accepted whole and sent in order; what is received goes straight into the caller's buffer. For reading
+/// up to a delimiter, and for two tasks that own a direction each, [split](TcpStream::into_split) it into the pair that
+/// [`open_connection`](crate::open_connection) gives. Small writes go out at once (`TCP_NODELAY` is on).
+///
+/// Dropped, it is closed; if then there are bytes queued that the system would not take, it is aborted instead: a cut message
+/// must not look whole. After [`write_all`](TcpStream::write_all) nothing is queued.
+///
+/// `!Send`: it belongs to the loop that was running when it was made.
+///
+/// ```
+/// use rondel_net::{TcpListener, TcpStream};
+///
+/// # rondel_loop::run(async {
+/// let listener = TcpListener::bind(([127, 0, 0, 1], 0))?;
+/// let here = TcpStream::connect(listener.local_addr()).await?;
+/// let (there, _peer) = listener.accept().await?;
+///
+/// here.write_all(b"ping").await?;
+/// let mut buffer = [0; 16];
+/// let count = there.read(&mut buffer).await?;
+/// assert_eq!(&buffer[..count], b"ping");
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+pub struct TcpStream {
+    handles: Handles,
+}
+
+impl TcpStream {
+    /// Connects to one address. For names, several addresses and time limits there is
+    /// [`open_connection`](crate::open_connection).
+    ///
+    /// # Errors
+    /// What the system says, with the address; `Unsupported` under a virtual clock, which has no sockets; and if no loop is
+    /// running on this thread.
+    ///
+    /// # Cancel safety
+    /// Dropped, it closes the socket.
+    pub async fn connect(addr: impl Into<SocketAddr>) -> io::Result<Self> {
+        let addr = addr.into();
+        Self::connect_to(addr)
+            .await
+            .map_err(|error| io::Error::new(error.kind(), ConnectFailed { addr, error }))
+    }
+
+    async fn connect_to(addr: SocketAddr) -> io::Result<Self> {
+        let local = LocalLoop::current().map_err(io::Error::other)?;
+        let socket = options::new_socket(addr)?;
+        options::prepare(&socket)?;
+        match rustix::net::connect(&socket, &addr) {
+            // Interrupted, it is as good as under way (POSIX, `connect`).
+            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let registration = local.register(socket.into(), SourceKind::Tcp)?;
+        registration
+            .write_with(|fd| {
+                rustix::net::sockopt::socket_error(fd)??;
+                match rustix::net::getpeername(fd) {
+                    Ok(_) => Ok(()),
+                    Err(Errno::NOTCONN) => Err(io::ErrorKind::WouldBlock.into()),
+                    Err(error) => Err(error.into()),
+                }
+            })
+            .await?;
+        Ok(Self::open(registration, Some(addr)))
+    }
+
+    /// Takes over a connected socket: it is made non-blocking, and small writes go out at once from now on.
+    ///
+    /// # Errors
+    /// What the system says; `Unsupported` under a virtual clock, which has no sockets; and if no loop is running on this
+    /// thread. The socket is closed then.
+    pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
+        let local = LocalLoop::current().map_err(io::Error::other)?;
+        stream.set_nonblocking(true)?;
+        options::prepare(&stream)?;
+        // Unknown if the peer has left already, which reading or writing will say.
+        let peer = stream.peer_addr().ok();
+        let registration = local.register(stream.into(), SourceKind::Tcp)?;
+        Ok(Self::open(registration, peer))
+    }
+
+    /// Takes over a socket that is prepared and registered.
+    pub(crate) fn open(registration: Registration, peer: Option<SocketAddr>) -> Self {
+        Self {
+            handles: Connection::open(registration, peer),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn connection(&self) -> &Rc<Connection> {
+        self.handles.writer.connection()
+    }
+
+    /// Takes the socket out of the loop. It stays non-blocking.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there are bytes queued ([`flush`](TcpStream::flush) first); a failure of the connection; descriptors
+    /// exhausted (the loop's is duplicated). The connection is lost then.
+    pub fn into_std(self) -> io::Result<std::net::TcpStream> {
+        self.connection().into_fd().map(Into::into)
+    }
+
+    /// Splits it into asyncio's pair: a reader with a buffer and a writer, for two owners.
+    pub fn into_split(self) -> (StreamReader, StreamWriter) {
+        let Handles { reader, writer } = self.handles;
+        (StreamReader::new(reader), StreamWriter::new(writer))
+    }
+
+    /// Receives what there is, at least a byte and at most what fits; 0 at the end of the stream, or if `buffer` is empty.
+    ///
+    /// A buffer as large as what may arrive at once saves system calls: full, it may have to be asked for again in vain.
+    ///
+    /// # Errors
+    /// [`ConnectionLost`](crate::ConnectionLost) in an [`io::Error`] of the system's kind; `ConnectionAborted` after
+    /// [`abort`](TcpStream::abort).
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, it has received nothing.
+    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read(cx, buffer)).await
+    }
+
+    /// Appends what there is to `buffer`, through the loop's own large one: up to 256 KiB for one system call, whatever the
+    /// buffer's capacity. Gives how much that was; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read).
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, it has received nothing.
+    pub async fn read_buf(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        poll_fn(|cx| {
+            self.connection().poll_receive(cx, usize::MAX, |bytes| {
+                buffer.extend_from_slice(bytes);
+                bytes.len()
+            })
+        })
+        .await
+    }
+
+    /// Receives as [`read`](TcpStream::read) does, if there is something; otherwise has the task woken.
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read).
+    pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.connection().poll_read(cx, buffer)
+    }
+
+    /// Like [`read`](TcpStream::read), but what is received stays to be read.
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read).
+    ///
+    /// # Cancel safety
+    /// It takes nothing out.
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.connection().poll_peek(cx, buffer)).await
+    }
+
+    /// Accepts `bytes` whole, to be sent when the task that runs gives way, together with what else it writes by then;
+    /// large ones are sent at once. Does not wait: to write much, [`write_all`](TcpStream::write_all) is the way.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was accepted then, unless sending failed.
+    pub fn write(&self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.connection()
+            .write(&[IoSlice::new(bytes)], Urgency::Turn)
+    }
+
+    /// Writes all of `bytes`, and waits until the system has taken them. See [`StreamWriter::write_all`].
+    ///
+    /// # Errors
+    /// [`WriteError::Io`], [`WriteError::Closed`], [`WriteError::Finished`].
+    ///
+    /// # Cancel safety
+    /// As of [`StreamWriter::write_all`].
+    pub async fn write_all(&self, bytes: &[u8]) -> Result<(), WriteError> {
+        write_all(self.connection(), bytes).await
+    }
+
+    /// Waits until the system has taken everything that was written.
+    ///
+    /// # Errors
+    /// [`WriteError::Io`], [`WriteError::Closed`] after [`abort`](TcpStream::abort).
+    ///
+    /// # Cancel safety
+    /// Dropped, it loses nothing.
+    pub async fn flush(&self) -> Result<(), WriteError> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// See [`flush`](TcpStream::flush).
+    ///
+    /// # Errors
+    /// As [`flush`](TcpStream::flush).
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        self.connection().poll_sent(cx, Goal::Sent)
+    }
+
+    /// Ends one direction or both. `Write`: the peer sees the end of the stream behind what is queued, and reading goes on.
+    /// `Read`: what has arrived can be read, then there is an end. `Both` is the two of them; the connection stays until it
+    /// is dropped.
+    ///
+    /// # Errors
+    /// What sending the queue came upon; `Read` of a connection that is gone.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        if matches!(how, Shutdown::Read | Shutdown::Both)
+            && let Some(registration) = self.connection().registration()
+        {
+            rustix::net::shutdown(&*registration, rustix::net::Shutdown::Read)?;
+        }
+        if matches!(how, Shutdown::Write | Shutdown::Both) {
+            self.connection().write_eof()?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is queued and closes, without being waited for: what the system does not take now is sent later, though
+    /// every handle is gone.
+    pub fn close(&self) {
+        self.connection().close();
+    }
+
+    /// Closes at once. What is queued is dropped, and the peer sees a reset instead of an end.
+    pub fn abort(&self) {
+        self.connection().abort();
+    }
+
+    /// The other end. `None` only for a socket [taken over](TcpStream::from_std) after its peer had left.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.connection().peer()
+    }
+
+    /// This end.
+    ///
+    /// # Errors
+    /// What the system says; `NotConnected` if it is closed.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        local_addr(self.connection())
+    }
+
+    /// Whether small writes go out at once (`TCP_NODELAY`): unless it was changed, they do.
+    ///
+    /// # Errors
+    /// What the system says; `NotConnected` if it is closed.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        let registration = self.connection().open_registration()?;
+        Ok(rustix::net::sockopt::tcp_nodelay(&*registration)?)
+    }
+
+    /// Whether small writes are to go out at once, or wait for what was sent before to be acknowledged.
+    ///
+    /// # Errors
+    /// What the system says; `NotConnected` if it is closed.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        let registration = self.connection().open_registration()?;
+        Ok(rustix::net::sockopt::set_tcp_nodelay(&*registration, on)?)
+    }
+
+    /// Calls `look` with the socket, for options that have no method here; see the crate `socket2`.
+    ///
+    /// # Errors
+    /// What `look` returns; `NotConnected` if it is closed.
+    pub fn with_fd<R>(&self, look: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
+        look(self.connection().open_registration()?.as_fd())
+    }
+}
+
+pub(crate) fn local_addr(connection: &Connection) -> io::Result<SocketAddr> {
+    let registration = connection.open_registration()?;
+    let addr = rustix::net::getsockname(&*registration)?;
+    Ok(SocketAddr::try_from(addr)?)
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpStream")
+            .field("peer", &self.peer_addr())
+            .field("queued", &self.connection().queued())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why [`TcpStream::connect`] failed: what was attempted, on what.
+#[derive(Debug)]
+struct ConnectFailed {
+    addr: SocketAddr,
+    error: io::Error,
+}
+
+impl fmt::Display for ConnectFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connecting to {}: {}", self.addr, self.error)
+    }
+}
+
+impl std::error::Error for ConnectFailed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
