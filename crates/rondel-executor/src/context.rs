@@ -9,14 +9,13 @@ use std::ptr;
 use std::sync::Arc;
 
 use crate::cleanup::Scope;
-use crate::core::{Core, Site};
+use crate::core::Core;
 use crate::task::header::Header;
 
 struct Context {
     core: Cell<*const Arc<Core>>,
     task: Cell<*const Header>,
     scope: Cell<*const Scope>,
-    callback: Cell<Option<Site>>,
 }
 
 thread_local! {
@@ -25,7 +24,6 @@ thread_local! {
             core: Cell::new(ptr::null()),
             task: Cell::new(ptr::null()),
             scope: Cell::new(ptr::null()),
-            callback: Cell::new(None),
         }
     };
 }
@@ -151,15 +149,4 @@ pub(crate) fn entered_scope() -> Option<Scope> {
     let scope = CONTEXT.with(|context| context.scope.get());
     // SAFETY: non-null only inside `with_scope`, which borrows the scope.
     unsafe { scope.as_ref() }.cloned()
-}
-
-/// Remembers which callback runs, for the report if it panics.
-#[inline]
-pub(crate) fn set_callback(site: Option<Site>) {
-    CONTEXT.with(|context| context.callback.set(site));
-}
-
-/// The callback that runs, or ran into the panic that is being handled.
-pub(crate) fn callback() -> Option<Site> {
-    CONTEXT.with(|context| context.callback.get())
 }

@@ -81,6 +81,8 @@ pub(crate) struct Local {
     /// The scope of whatever is dropped outside any task.
     pub(crate) root: RefCell<Option<Scope>>,
     pub(crate) main: RefCell<Option<Rc<MainTask>>>,
+    /// The callback that has just panicked.
+    pub(crate) panicked: Cell<Option<Rc<dyn Callback>>>,
     pub(crate) closed: Cell<bool>,
 }
 
@@ -99,6 +101,7 @@ impl Core {
                 hooks: RefCell::new(hooks),
                 root: RefCell::default(),
                 main: RefCell::default(),
+                panicked: Cell::default(),
                 closed: Cell::new(false),
             }),
             inbox: Inbox::new(notify),

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -381,7 +380,8 @@ impl Entered<'_> {
                 Ok(end) => return end,
                 Err(payload) => {
                     context::retire();
-                    local.report(Lost::in_callback(payload, context::callback()));
+                    let site = site_of_panicked(local);
+                    local.report(Lost::in_callback(payload, site));
                     if !go_on() {
                         return BatchEnd::Stopped;
                     }
@@ -412,22 +412,28 @@ impl Entered<'_> {
     }
 }
 
-/// Notes which callback it was that panicked.
-struct OnPanic(Rc<dyn Callback>);
+/// Keeps a share of the callback that runs, for the report if it panics: cheaper than asking for its site every time.
+struct OnPanic<'a> {
+    local: &'a Local,
+    callback: Option<Rc<dyn Callback>>,
+}
 
-impl OnPanic {
+impl Drop for OnPanic<'_> {
     #[inline]
-    fn defuse(self) {
-        let quiet = ManuallyDrop::new(self);
-        // SAFETY: read once, from a wrapper that is never dropped.
-        drop(unsafe { std::ptr::read(&raw const quiet.0) });
+    fn drop(&mut self) {
+        if let Some(callback) = self.callback.take() {
+            // Not asked here: it is foreign code, and this is an unwinding.
+            self.local.panicked.set(Some(callback));
+        }
     }
 }
 
-impl Drop for OnPanic {
-    fn drop(&mut self) {
-        context::set_callback(Some(self.0.site()));
-    }
+/// Where the callback comes from that has just panicked.
+fn site_of_panicked(local: &Local) -> Option<&'static Location<'static>> {
+    let callback = local.panicked.take()?;
+    let site = catch_unwind(AssertUnwindSafe(|| callback.site())).ok();
+    local.guarded(|| drop(callback));
+    site
 }
 
 #[inline]
@@ -436,10 +442,13 @@ fn run_entries(local: &Local, go_on: &mut impl FnMut() -> bool) -> BatchEnd {
         match entry {
             Entry::Task(runnable) => harness::run(runnable),
             Entry::Callback(callback) => {
-                // A share to ask for the site, should it panic: cheaper than asking every time.
-                let asked = OnPanic(Rc::clone(&callback));
+                let mut running = OnPanic {
+                    local,
+                    callback: Some(Rc::clone(&callback)),
+                };
                 callback.call();
-                asked.defuse();
+                let done = running.callback.take();
+                drop(done);
             }
             Entry::Main => return BatchEnd::Main,
         }
