@@ -245,14 +245,21 @@ pub(super) fn finish<T>(header: &Header, local: &Local, output: Option<T>) -> Op
 #[cold]
 fn call_back(header: &Header, local: &Local) {
     // Taken first: the last handle to the scope may go here, and with it what is not ours.
-    let (done, _scope) = local
+    let (done, watchers, _scope) = local
         .extras(header, |extras| {
-            (std::mem::take(&mut extras.done), extras.scope.take())
+            (
+                std::mem::take(&mut extras.done),
+                std::mem::take(&mut extras.watchers),
+                extras.scope.take(),
+            )
         })
         .unwrap_or_default();
     for (_, callback) in done {
         let info = TaskInfo::of(header, local);
         local.push_callback(Rc::new(DoneCall::new(info, callback)));
+    }
+    for waker in watchers {
+        waker.wake();
     }
 }
 
