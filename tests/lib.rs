@@ -1,1 +1,80 @@
-//! What the tests in this folder have in common.
+//! What the tests in this folder have in common: running the programs of `examples/`, and finding peers.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// The built program `name` of `examples/`, ready to be given arguments.
+///
+/// `cargo test --workspace` has built it; a test that is run alone builds it first.
+///
+/// # Panics
+/// If it cannot be built.
+pub fn example(name: &str) -> Command {
+    let mut path = examples_folder();
+    path.push(name);
+    if !path.exists() {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo)
+            .args(["build", "-p", "rondel-examples", "--example", name])
+            .stdout(Stdio::null())
+            .status();
+        assert!(
+            built.is_ok_and(|status| status.success()),
+            "example {name} could not be built"
+        );
+    }
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null()).env_remove("RONDEL_CLOCK");
+    command
+}
+
+/// Beside the folder that the running test is in: `target/debug/deps/test` and `target/debug/examples`.
+fn examples_folder() -> PathBuf {
+    let mut folder = std::env::current_exe().expect("a running test has a path");
+    folder.pop();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
+    folder.push("examples");
+    folder
+}
+
+/// Runs a program to its end and gives what it printed.
+///
+/// # Panics
+/// If it fails, with what it said.
+pub fn run_to_end(command: &mut Command) -> String {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().expect("the program starts");
+    let stdout = String::from_utf8_lossy(&stdout).into_owned();
+    assert!(
+        status.success(),
+        "{command:?}: {status}\n{stdout}\n{}",
+        String::from_utf8_lossy(&stderr)
+    );
+    stdout
+}
+
+/// Whether the program `name` is there to test against. If it is not, the test is to be skipped, which is said; with
+/// `RONDEL_PEERS=required` it fails instead.
+///
+/// # Panics
+/// If the peer is required and missing.
+pub fn has_peer(name: &str) -> bool {
+    let found = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+    });
+    if !found {
+        assert!(
+            std::env::var_os("RONDEL_PEERS").is_none_or(|peers| peers != "required"),
+            "{name} is required and not installed"
+        );
+        use std::io::Write;
+        // Nowhere to report a failing standard error to.
+        let _ = writeln!(std::io::stderr(), "skipped 1 test: {name} is not installed");
+    }
+    found
+}
