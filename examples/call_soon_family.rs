@@ -21,7 +21,10 @@ fn main() -> Result<(), RunError> {
         move || callback(what)
     };
 
-    lp.call_at(start + Duration::from_secs(2), with("call_at, two seconds after the start"));
+    lp.call_at(
+        start + Duration::from_secs(2),
+        with("call_at, two seconds after the start"),
+    );
     lp.call_later(Duration::from_secs(1), with("call_later, one second"));
     lp.call_later(Duration::from_secs(3), with("call_later, three seconds"));
     lp.call_soon(with("call_soon, the first"));
@@ -33,7 +36,8 @@ fn main() -> Result<(), RunError> {
     let handle = lp.handle();
     let under_way = handle.outstanding();
     let thread = thread::spawn(move || {
-        let said = handle.call_soon_threadsafe(|| println!("0 s: call_soon_threadsafe, from a thread"));
+        let said =
+            handle.call_soon_threadsafe(|| println!("0 s: call_soon_threadsafe, from a thread"));
         drop(under_way);
         said
     });

@@ -16,7 +16,10 @@ use std::time::Instant;
 /// Blocks the thread it runs on, three times.
 fn get_url(host: SocketAddr, path: &str) -> io::Result<String> {
     let mut client = TcpStream::connect(host)?;
-    write!(client, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        client,
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    )?;
     let mut response = String::new();
     client.read_to_string(&mut response)?;
     let (_head, html) = response
@@ -29,16 +32,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     run(async {
         let site = small_site::start(Duration::from_millis(20)).await?;
         let start = Instant::now();
-        let pool = ThreadPool::builder()
-            .threads(3)
-            .name("fetch")
-            .build();
+        let pool = ThreadPool::builder().threads(3).name("fetch").build();
         let local = LocalLoop::current()?;
         let mut pages = Vec::new();
         for n in 0..20 {
-            pages.push(local.run_in_executor(Some(&pool), move || {
-                get_url(site, &format!("/s?wd={n}/"))
-            })?);
+            pages.push(
+                local
+                    .run_in_executor(Some(&pool), move || get_url(site, &format!("/s?wd={n}/")))?,
+            );
         }
         for page in pages {
             println!("{}", page.await??);

@@ -17,7 +17,11 @@ fn main() -> Result<(), RunError> {
     let mut task = lp.create_task(get_html(url));
     task.on_done(move |info| {
         println!("{url}");
-        println!("{} is {:?}: send callback email", info.name(), info.outcome());
+        println!(
+            "{} is {:?}: send callback email",
+            info.name(),
+            info.outcome()
+        );
     });
     lp.run_until_complete(task.done())?;
     // The callback has its own turn in the queue, behind what ended the run.

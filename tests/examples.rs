@@ -13,7 +13,11 @@ fn ten_sleeping_pages_take_two_seconds_together() {
     let mut lines: Vec<_> = printed.lines().collect();
     assert_eq!(lines.pop(), Some("2.0 s"));
     assert_eq!(lines.len(), 20);
-    assert!(lines[..10].iter().all(|line| line.starts_with("start get ")));
+    assert!(
+        lines[..10]
+            .iter()
+            .all(|line| line.starts_with("start get "))
+    );
     assert!(lines[10..].iter().all(|line| line.starts_with("end get ")));
 }
 

@@ -64,9 +64,8 @@ pub fn run_to_end(command: &mut Command) -> String {
 /// # Panics
 /// If the peer is required and missing.
 pub fn has_peer(name: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
-    });
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()));
     if !found {
         assert!(
             std::env::var_os("RONDEL_PEERS").is_none_or(|peers| peers != "required"),

@@ -13,7 +13,10 @@ pub async fn start(moment: Duration) -> io::Result<SocketAddr> {
             let path = request.split(' ').nth(1).unwrap_or("/");
             sleep(moment).await;
             let html = format!("<html>you asked for {path}</html>\n");
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", html.len());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                html.len()
+            );
             writer.write(head.as_bytes())?;
             writer.write_all(html.as_bytes()).await?;
             writer.close();

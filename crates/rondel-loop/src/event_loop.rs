@@ -86,7 +86,7 @@ impl Builder {
         self
     }
 
-    /// After how much time it does. Default: 100 µs.
+    /// After how much time it does, measured now and then. Default: 100 µs. Under a virtual clock only entries count.
     #[must_use]
     pub fn batch_time(mut self, time: Duration) -> Self {
         self.limits.time = time;
@@ -335,25 +335,31 @@ impl EventLoop {
         crate::signal::close(&state);
         let sources = state.sources.borrow_mut().take_all();
         for source in &sources {
-            source.on_close();
+            state.guarded(|| source.on_close());
         }
-        let (watched, callbacks) = state.watches.borrow_mut().take_all();
-        drop(callbacks);
-        drop(state.timers.clear());
+        let watches = state.watches.borrow_mut().take_all();
+        let mut keys: Vec<_> = sources.iter().map(|source| source.key()).collect();
+        for (key, callbacks) in watches {
+            keys.push(key);
+            state.guarded(|| drop(callbacks));
+        }
+        state.timers.clear(&state);
         state.executor.close();
-        for key in sources.iter().map(|source| source.key()).chain(watched) {
+        for key in keys {
             // Fails only for what the tasks' own destructors have deregistered in the meantime.
             let _ = state.selector.deregister(key);
         }
-        drop(state.unflushed.take());
+        for unflushed in state.unflushed.take() {
+            state.guarded(|| drop(unflushed));
+        }
         drop(state.receive_buffer.take());
-        drop(state.timers.clear());
+        state.timers.clear(&state);
         let pool = state.pool.take();
         if let Some(pool) = pool {
             pool.close();
         }
         let handler = state.exception_handler.take();
-        drop(handler);
+        state.guarded(|| drop(handler));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Failures that nobody awaits: the loop's exception handler.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io::Write;
@@ -109,6 +110,22 @@ impl From<Lost> for ExceptionContext {
 }
 
 impl State {
+    /// Runs foreign code outside any entry (a waker, a destructor, a flush): a panic of it is reported, and goes no further.
+    #[inline]
+    pub(crate) fn guarded(self: &Rc<Self>, f: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+            self.report_panic(payload);
+        }
+    }
+
+    #[cold]
+    fn report_panic(self: &Rc<Self>, payload: Box<dyn Any + Send>) {
+        self.call_exception_handler(&ExceptionContext {
+            panic: Some(PanicPayload::new(payload)),
+            ..ExceptionContext::new("something that the loop called on the side panicked")
+        });
+    }
+
     /// Calls the loop's exception handler. One that panics is not asked again about its own panic: both go to standard
     /// error, and the loop goes on.
     pub(crate) fn call_exception_handler(self: &Rc<Self>, context: &ExceptionContext) {

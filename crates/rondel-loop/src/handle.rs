@@ -60,6 +60,9 @@ impl LoopHandle {
     /// Runs `future` as a task of the loop. Its result can be waited for, blocking, by
     /// [`RemoteTask::result`], or awaited in another loop. asyncio: `run_coroutine_threadsafe`.
     ///
+    /// A future that sleeps, or holds anything else of a loop, is not `Send`: have it made at home, by
+    /// [`spawn_with`](LoopHandle::spawn_with).
+    ///
     /// # Errors
     /// [`LoopClosed`]; the future is dropped on the calling thread.
     #[doc(alias = "run_coroutine_threadsafe")]

@@ -109,41 +109,83 @@ impl Source {
     pub(crate) fn on_close(&self) {
         self.closed.set(true);
         self.callback.take();
-        self.readers.wake();
-        self.writers.wake();
+        self.readers.dismiss();
+        self.writers.dismiss();
     }
 }
 
-/// The tasks that wait for one direction of a source: nearly always at most one.
+/// The tasks that wait for one direction of a source: nearly always at most one, and the same again and again.
+///
+/// So its waker is kept when it has been woken: coming back costs no atomic operation.
 #[derive(Default)]
 struct Waiters {
     first: Cell<Option<Waker>>,
+    /// Whether the first one waits; if not, it only has been.
+    waiting: Cell<bool>,
     others: RefCell<Vec<Waker>>,
 }
 
 impl Waiters {
+    #[inline]
     fn add(&self, waker: &Waker) {
-        match self.first.take() {
-            None => self.first.set(Some(waker.clone())),
-            Some(known) => {
-                if !known.will_wake(waker) {
-                    let mut others = self.others.borrow_mut();
-                    if !others.iter().any(|other| other.will_wake(waker)) {
-                        others.push(waker.clone());
-                    }
-                }
-                self.first.set(Some(known));
-            }
+        let first = self.first.take();
+        let known = first.as_ref().is_some_and(|first| first.will_wake(waker));
+        self.first.set(first);
+        if known {
+            self.waiting.set(true);
+        } else {
+            self.add_other(waker);
         }
     }
 
+    fn add_other(&self, waker: &Waker) {
+        let known = self
+            .others
+            .borrow()
+            .iter()
+            .any(|other| other.will_wake(waker));
+        if known {
+            return;
+        }
+        // Cloning wakers is foreign code: nothing is borrowed, or taken out, meanwhile. So is dropping them.
+        let waker = waker.clone();
+        if self.waiting.get() {
+            self.others.borrow_mut().push(waker);
+        } else {
+            self.waiting.set(true);
+            let before = self.first.replace(Some(waker));
+            drop(before);
+        }
+    }
+
+    #[inline]
     fn wake(&self) {
+        if !self.waiting.replace(false) {
+            return;
+        }
         if let Some(first) = self.first.take() {
-            first.wake();
+            first.wake_by_ref();
+            match self.first.take() {
+                // Nobody new has come while it was woken.
+                None => self.first.set(Some(first)),
+                newer => {
+                    self.first.set(newer);
+                    drop(first);
+                }
+            }
+        }
+        if !self.others.borrow().is_empty() {
             for other in self.others.take() {
                 other.wake();
             }
         }
+    }
+
+    /// Wakes who waits, and forgets who has.
+    fn dismiss(&self) {
+        self.wake();
+        let first = self.first.take();
+        drop(first);
     }
 }
 
@@ -319,17 +361,17 @@ impl Registration {
         mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
-            match self.try_read(&mut read) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.ready().is_readable() {
-                        continue;
-                    }
-                    self.source().readers.add(cx.waker());
-                    Waits::READABLE.label(self.index());
-                    return Poll::Pending;
+            // Asked first: most polls come to wait, and need no error to tell them so.
+            if self.ready().is_readable() || self.source().closed.get() {
+                match self.try_read(&mut read) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => return Poll::Ready(result),
                 }
-                result => return Poll::Ready(result),
+            } else {
+                self.source().readers.add(cx.waker());
+                Waits::READABLE.label(self.index());
+                return Poll::Pending;
             }
         }
     }
@@ -344,17 +386,17 @@ impl Registration {
         mut write: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
-            match self.try_write(&mut write) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.ready().is_writable() {
-                        continue;
-                    }
-                    self.source().writers.add(cx.waker());
-                    Waits::WRITABLE.label(self.index());
-                    return Poll::Pending;
+            // Asked first: most polls come to wait, and need no error to tell them so.
+            if self.ready().is_writable() || self.source().closed.get() {
+                match self.try_write(&mut write) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => return Poll::Ready(result),
                 }
-                result => return Poll::Ready(result),
+            } else {
+                self.source().writers.add(cx.waker());
+                Waits::WRITABLE.label(self.index());
+                return Poll::Pending;
             }
         }
     }
@@ -443,11 +485,17 @@ impl fmt::Debug for Registration {
 
 /// Hands the events of a wait to their sources and watches.
 pub(crate) fn dispatch(state: &Rc<State>, events: &Events) {
-    for event in events {
-        let source = state.sources.borrow().get(event.key).cloned();
-        match source {
-            Some(source) => source.on_event(state, event.readiness),
-            None => crate::watch::on_event(state, event.key, event.readiness),
-        }
+    let mut events = events.iter();
+    // One guard for all of them, taken anew after a waker that panicked.
+    while !events.as_slice().is_empty() {
+        state.guarded(|| {
+            for event in &mut events {
+                let source = state.sources.borrow().get(event.key).cloned();
+                match source {
+                    Some(source) => source.on_event(state, event.readiness),
+                    None => crate::watch::on_event(state, event.key, event.readiness),
+                }
+            }
+        });
     }
 }

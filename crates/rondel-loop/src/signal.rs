@@ -173,16 +173,18 @@ fn ring(state: &Rc<State>) -> io::Result<Ring> {
         return Ok(Ring::Notifier(state.selector.notifier()));
     }
     let (reader, writer) = disposition::pipe()?;
-    let drained = File::from(reader.try_clone()?);
+    // Kept open by the callback: watches go by number.
+    let reader = Rc::new(File::from(reader));
+    let drained = Rc::clone(&reader);
     watch::add(
         state,
-        reader,
+        &*reader,
         Direction::Read,
         Location::caller(),
         move || {
             // Only to have been woken matters; which signals came is in the mailbox.
             let mut bytes = [0; 64];
-            while matches!((&drained).read(&mut bytes), Ok(count) if count > 0) {}
+            while matches!((&*drained).read(&mut bytes), Ok(count) if count > 0) {}
         },
     )?;
     Ok(Ring::Pipe(writer))
@@ -276,7 +278,7 @@ fn queue(state: &Rc<State>, arrived: u64) {
     }
     for inbox in inboxes {
         inbox.arrived.set(true);
-        inbox.wake();
+        state.guarded(|| inbox.wake());
     }
 }
 
@@ -294,6 +296,6 @@ pub(crate) fn close(state: &Rc<State>) {
         .filter_map(Weak::upgrade)
     {
         inbox.closed.set(true);
-        inbox.wake();
+        state.guarded(|| inbox.wake());
     }
 }

@@ -8,7 +8,7 @@ use std::rc::{Rc, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use rondel_executor::{Callback, Handle, Spawner};
+use rondel_executor::{Callback, Handle};
 
 use crate::state::State;
 pub(crate) use wheel::TimerKey;
@@ -69,14 +69,18 @@ impl Timers {
 
     /// Whether the timer is still armed; if so, for whom has been brought up to date.
     pub(crate) fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
-        let mut wheel = self.wheel.borrow_mut();
-        let replaced = match wheel.get_mut(key) {
+        match self.wheel.borrow_mut().get_mut(key) {
             None => return false,
-            Some(Action::Wake(armed)) if !armed.will_wake(waker) => {
-                std::mem::replace(armed, waker.clone())
-            }
+            Some(Action::Wake(armed)) if !armed.will_wake(waker) => {}
             Some(_) => return true,
+        }
+        // Cloning and dropping wakers is foreign code: not under the borrow.
+        let waker = waker.clone();
+        let mut wheel = self.wheel.borrow_mut();
+        let Some(action) = wheel.get_mut(key) else {
+            return false;
         };
+        let replaced = std::mem::replace(action, Action::Wake(waker));
         drop(wheel);
         drop(replaced);
         true
@@ -110,21 +114,37 @@ impl Timers {
     }
 
     /// Queues what is due, in the order of deadlines, ties in the order of insertion.
-    pub(crate) fn fire(&self, now: Instant, spawner: &Spawner) {
+    pub(crate) fn fire(&self, now: Instant, state: &Rc<State>) {
+        let spawner = state.executor.spawner();
         let mut due = self.due.take();
         self.wheel.borrow_mut().expire(self.nanos(now), &mut due);
-        for action in due.drain(..) {
-            match action {
-                Action::Wake(waker) => waker.wake(),
-                Action::Call(callback) => spawner.push(callback),
-            }
+        let mut actions = due.drain(..);
+        // One guard for all of them, taken anew after a waker that panicked.
+        while !actions.as_slice().is_empty() {
+            state.guarded(|| {
+                for action in &mut actions {
+                    match action {
+                        Action::Wake(waker) => waker.wake(),
+                        Action::Call(callback) => spawner.push(callback),
+                    }
+                }
+            });
         }
+        drop(actions);
         self.due.set(due);
     }
 
-    /// Takes every timer out, to be dropped by the caller.
-    pub(crate) fn clear(&self) -> impl Sized + use<> {
-        self.wheel.replace(Wheel::new())
+    /// Ends every timer: they are neither called nor woken.
+    pub(crate) fn clear(&self, state: &Rc<State>) {
+        let mut all = Vec::new();
+        self.wheel.replace(Wheel::new()).expire(u64::MAX, &mut all);
+        for action in all {
+            state.guarded(|| match action {
+                Action::Wake(waker) => drop(waker),
+                // Let go of, since somebody may hold a handle to it.
+                Action::Call(callback) => callback.discard(),
+            });
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use rondel_poll::Wait;
 
 use crate::error::RunError;
 use crate::readiness;
-use crate::state::{Limits, State};
+use crate::state::State;
 
 /// After how many entries the clock is read first: reading it costs as much as a short entry.
 const FIRST_CHECK: u32 = 16;
@@ -37,7 +37,6 @@ impl Budget {
         Self {
             entries: 0,
             next_check: FIRST_CHECK,
-            // The system's clock, also under a virtual one: this is about fairness, not about the program's time.
             since: Instant::now(),
             slow: false,
         }
@@ -50,16 +49,22 @@ impl Budget {
         if self.entries >= state.limits.entries {
             return false;
         }
-        self.entries < self.next_check || self.check_clock(&state.limits)
+        self.entries < self.next_check || self.check_clock(state)
     }
 
     #[cold]
-    fn check_clock(&mut self, limits: &Limits) -> bool {
+    fn check_clock(&mut self, state: &State) -> bool {
+        let limits = &state.limits;
+        if state.selector.is_virtual() {
+            // No time passes there. What the system's clock says would only make one run differ from the next.
+            self.next_check = limits.entries;
+            return true;
+        }
         let spent = self.since.elapsed();
         self.slow = spent > limits.time / 4;
         self.next_check = if self.slow {
             self.entries + 1
-        } else if spent * limits.entries < limits.time * self.entries {
+        } else if spent.saturating_mul(limits.entries) < limits.time.saturating_mul(self.entries) {
             // At this pace the entries run out before the time does.
             limits.entries
         } else {
@@ -92,7 +97,7 @@ pub(crate) fn after_entry(state: &Rc<State>, budget: &mut Budget) -> bool {
 
 /// What rarely follows an entry: something was written, or the loop is stopping. `false` if the run is over.
 #[inline(never)]
-fn attend(state: &State) -> bool {
+fn attend(state: &Rc<State>) -> bool {
     flush(state);
     let stopping = state.stopping.get();
     state.attention.set(stopping);
@@ -100,12 +105,12 @@ fn attend(state: &State) -> bool {
 }
 
 /// Sends what the entry that just ran has written.
-pub(crate) fn flush(state: &State) {
+pub(crate) fn flush(state: &Rc<State>) {
     loop {
         // One at a time: what is flushed may, by an error, lead to more.
         let next = state.unflushed.borrow_mut().pop();
         match next {
-            Some(connection) => connection.flush(),
+            Some(connection) => state.guarded(|| connection.flush()),
             None => return,
         }
     }
@@ -152,7 +157,7 @@ pub(crate) fn look(
         waited?;
     }
     if !state.timers.is_empty() {
-        state.timers.fire(state.now(), &state.executor.spawner());
+        state.timers.fire(state.now(), state);
     }
     crate::signal::deliver(state);
     turn.drain_inbox();

@@ -2,8 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -28,6 +30,8 @@ pub(crate) struct Watches {
 
 struct Watch {
     key: Key,
+    /// What is being watched: the number alone may have come to stand for something else.
+    file: Option<FileId>,
     reader: Option<Rc<dyn Callback>>,
     writer: Option<Rc<dyn Callback>>,
 }
@@ -49,6 +53,23 @@ impl Watch {
             Direction::Read => &mut self.reader,
             Direction::Write => &mut self.writer,
         }
+    }
+}
+
+/// Which file a descriptor refers to, as far as the system tells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(file: &File) -> Option<Self> {
+        let metadata = file.metadata().ok()?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
     }
 }
 
@@ -119,28 +140,47 @@ pub(crate) fn add<F: FnMut() + 'static>(
         queued: Cell::new(false),
         removed: Cell::new(false),
     })));
+    // A descriptor of our own for the same file: the caller's may be closed at any time.
+    let own = File::from(fd.try_clone_to_owned()?);
+    let file = FileId::of(&own);
     let mut watches = state.watches.borrow_mut();
-    if let Some(watch) = watches.by_number.get_mut(&number) {
+    if let Some(watch) = watches.by_number.get_mut(&number)
+        && watch.file == file
+    {
         let key = watch.key;
         let replaced = watch.side(direction).replace(callback);
         let interest = watch.interest();
         drop(watches);
+        let modified = state.selector.modify(key, interest);
+        // Last: its destructor may come back here.
         drop(replaced);
-        return state.selector.modify(key, interest);
+        return modified;
     }
-    // A descriptor of our own for the same file: the caller's may be closed at any time.
-    let own = Rc::new(fd.try_clone_to_owned()?);
+    drop(watches);
+    let interest = match direction {
+        Direction::Read => Interest::READABLE,
+        Direction::Write => Interest::WRITABLE,
+    };
+    let own = Rc::new(OwnedFd::from(own));
+    let key = state.selector.register(own, interest, Mode::Level)?;
     let mut watch = Watch {
-        key: Key::from_bits(0),
+        key,
+        file,
         reader: None,
         writer: None,
     };
     *watch.side(direction) = Some(callback);
-    watch.key = state
-        .selector
-        .register(own, watch.interest(), Mode::Level)?;
-    watches.numbers.insert(watch.key, number);
-    watches.by_number.insert(number, watch);
+    let mut watches = state.watches.borrow_mut();
+    watches.numbers.insert(key, number);
+    let stale = watches.by_number.insert(number, watch);
+    if let Some(stale) = &stale {
+        watches.numbers.remove(&stale.key);
+    }
+    drop(watches);
+    if let Some(stale) = stale {
+        // The caller has closed what the number stood for, and nobody can name it any more.
+        let _ = state.selector.deregister(stale.key);
+    }
     Ok(())
 }
 
@@ -159,13 +199,14 @@ pub(crate) fn remove(state: &Rc<State>, number: RawFd, direction: Direction) -> 
         watches.numbers.remove(&key);
     }
     drop(watches);
-    drop(removed);
     // Both fail only for a key that is not registered: then there is nothing to change either.
     let _ = if interest == Interest::NONE {
         state.selector.deregister(key)
     } else {
         state.selector.modify(key, interest)
     };
+    // Last: its destructor may come back here.
+    drop(removed);
     true
 }
 
@@ -192,9 +233,10 @@ impl Watches {
         self.by_number.is_empty()
     }
 
-    /// Ends every watch; gives their keys, and what is to be dropped.
-    pub(crate) fn take_all(&mut self) -> (Vec<Key>, impl Sized + use<>) {
-        let keys = self.numbers.drain().map(|(key, _)| key).collect();
-        (keys, std::mem::take(&mut self.by_number))
+    /// Ends every watch; gives their keys, each with what is to be dropped.
+    pub(crate) fn take_all(&mut self) -> Vec<(Key, impl Sized + use<>)> {
+        self.numbers.clear();
+        let ended = self.by_number.drain();
+        ended.map(|(_, watch)| (watch.key, watch)).collect()
     }
 }

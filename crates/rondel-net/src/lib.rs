@@ -2,17 +2,20 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
-// In the order of the imports: each uses only those above it.
-mod error;
-
+mod connect;
 mod engine;
-
+mod error;
+mod resolver;
+mod server;
 mod stream;
 mod tcp;
 
-mod server;
-
+pub use connect::{
+    AddressFamily, AttemptStep, ConnectAttempt, ConnectError, ConnectErrorKind, ConnectOptions,
+    ConnectPhase, Target, TargetError, TargetErrorKind, ToTarget, open_connection,
+};
 pub use error::{ConnectionLost, ReadError, WriteError};
+pub use resolver::{LookUp, Resolve, ResolveError, ResolveErrorKind, Resolver, Resolving, resolve};
 pub use server::{HandlerOutcome, Server, ServerOptions, ServerReport, start_server};
 pub use stream::lines::Lines;
 pub use stream::reader::StreamReader;

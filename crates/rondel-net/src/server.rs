@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rondel_loop::timeout;
 
+use crate::connect::ToTarget;
 use crate::server::acceptor::Acceptor;
 use crate::server::sessions::Sessions;
 use crate::stream::reader::StreamReader;
@@ -20,15 +21,21 @@ use crate::tcp::listener::{ListenOptions, TcpListener};
 
 pub use handler::HandlerOutcome;
 
-/// Starts a server: for each connection to `addr`, `handler` is run as a task of its own, with asyncio's pair of streams.
+/// Starts a server: for each connection to `target`, `handler` is run as a task of its own, with asyncio's pair of streams.
 /// [`ServerOptions`] has more to say.
 ///
 /// The handler returns nothing, or a `Result<(), E>`. Its error, or its panic, goes to the loop's exception handler, with the
 /// peer's name; the server goes on. When it returns, what it was given is dropped, which closes the connection; see
 /// [`StreamWriter`]. It is not cancelled when its peer leaves: reading and writing tell it.
 ///
+/// A name that has several addresses is served on all of them; to serve all interfaces, listen on `0.0.0.0` or `[::]`.
+///
 /// # Errors
-/// What the system says of listening there, with the address; `Unsupported` under a virtual clock, which has no sockets.
+/// What the system says of listening there, with the address; of a name that cannot be looked up, the resolver's error.
+/// `Unsupported` under a virtual clock, which has no sockets.
+///
+/// # Cancel safety
+/// It waits only for names to be looked up; dropped, nothing listens.
 ///
 /// # Panics
 /// If no loop is running on this thread.
@@ -44,7 +51,7 @@ pub use handler::HandlerOutcome;
 ///         writer.write_all(&[b"hello ", &name[..]].concat()).await?;
 ///         io::Result::Ok(())
 ///     },
-///     ([127, 0, 0, 1], 0),
+///     "127.0.0.1:0",
 /// ).await?;
 ///
 /// let (mut reader, writer) = TcpStream::connect(server.local_addrs()[0]).await?.into_split();
@@ -56,12 +63,12 @@ pub use handler::HandlerOutcome;
 /// # Ok::<(), io::Error>(())
 /// # }).unwrap().unwrap();
 /// ```
-pub async fn start_server<H, R>(handler: H, addr: impl Into<SocketAddr>) -> io::Result<Server>
+pub async fn start_server<H, R>(handler: H, target: impl ToTarget) -> io::Result<Server>
 where
     H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
     R: HandlerOutcome + 'static,
 {
-    ServerOptions::new().serve(handler, addr).await
+    ServerOptions::new().serve(handler, target).await
 }
 
 /// Sets a [`Server`] up.
@@ -91,20 +98,51 @@ impl ServerOptions {
         self
     }
 
-    /// Listens on `addr` and starts serving; see [`start_server`].
+    /// Listens on `target` and starts serving; see [`start_server`].
+    ///
+    /// Of several addresses, those that this machine does not have are passed over, if there is one that it has; and the
+    /// IPv6 ones keep to IPv6, unless `listen` says otherwise.
     ///
     /// # Errors
     /// As [`start_server`]; nothing listens then.
     ///
+    /// # Cancel safety
+    /// As [`start_server`].
+    ///
     /// # Panics
     /// If no loop is running on this thread.
-    pub async fn serve<H, R>(&self, handler: H, addr: impl Into<SocketAddr>) -> io::Result<Server>
+    pub async fn serve<H, R>(&self, handler: H, target: impl ToTarget) -> io::Result<Server>
     where
         H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
         R: HandlerOutcome + 'static,
     {
-        let listener = self.listen.bind(addr)?;
-        Ok(self.serve_on(handler, [listener]))
+        let target = target
+            .to_target()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let addrs = target.resolve(None).await?;
+        Ok(self.serve_on(handler, self.listen_on(&addrs)?))
+    }
+
+    fn listen_on(&self, addrs: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
+        if let [addr] = addrs {
+            return Ok(vec![self.listen.bind(*addr)?]);
+        }
+        let options = self.listen.clone().only_v6_unless_set();
+        let mut listeners = Vec::new();
+        let mut passed_over = None;
+        for addr in addrs {
+            match options.bind(*addr) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                    passed_over = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match passed_over {
+            Some(error) if listeners.is_empty() => Err(error),
+            _ => Ok(listeners),
+        }
     }
 
     /// Starts serving connections to listeners of your own.

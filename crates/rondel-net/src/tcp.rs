@@ -1,5 +1,6 @@
 //! TCP: connections and listeners.
 
+mod connect;
 pub(crate) mod listener;
 pub(crate) mod options;
 pub(crate) mod stream;

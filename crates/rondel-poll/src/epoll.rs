@@ -1,6 +1,6 @@
 //! epoll, directly.
 
-use crate::epoll_pwait2::{RawEvent, epoll_pwait2};
+use crate::epoll_pwait2::{RawEvent, epoll_pwait2, epoll_wait};
 use crate::eventfd::Eventfd;
 use crate::slab::Slab;
 use crate::{
@@ -53,6 +53,8 @@ const BELL: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct Epoll {
     epoll: OwnedFd,
+    /// Without `epoll_pwait2`.
+    coarse: bool,
     notifier: Notifier,
     registrations: RefCell<Slab<Registration>>,
     /// Where the kernel writes; as long as the capacity of the events last used.
@@ -79,6 +81,26 @@ impl Epoll {
         let failed = |source| SelectorError::at_selector(ATTEMPT, source);
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
         probe(epoll.as_fd()).map_err(failed)?;
+        Self::over(epoll, false)
+    }
+
+    /// The same by `epoll_wait`, which every kernel has, and with it valgrind:
+    /// timeouts are rounded up to whole milliseconds. All else is as fast.
+    ///
+    /// # Errors
+    ///
+    /// What `epoll_create1`, `eventfd` or `epoll_ctl` say: no descriptors left,
+    /// mostly.
+    pub fn coarse() -> io::Result<Self> {
+        const ATTEMPT: &str = "create an epoll instance";
+        let failed = |source| SelectorError::at_selector(ATTEMPT, source);
+        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
+        Self::over(epoll, true)
+    }
+
+    fn over(epoll: OwnedFd, coarse: bool) -> io::Result<Self> {
+        const ATTEMPT: &str = "create an epoll instance";
+        let failed = |source| SelectorError::at_selector(ATTEMPT, source);
         let bell = Eventfd::new().map_err(failed)?;
         epoll::add(
             &epoll,
@@ -89,6 +111,7 @@ impl Epoll {
         .map_err(|e| failed(e.into()))?;
         Ok(Self {
             epoll,
+            coarse,
             notifier: Notifier::new(Arc::new(bell)),
             registrations: RefCell::new(Slab::new()),
             buffer: RefCell::default(),
@@ -208,7 +231,11 @@ impl Selector for Epoll {
         };
         let mut buffer = self.buffer.borrow_mut();
         let raw = buffer.of_len(events.capacity());
-        let result = epoll_pwait2(self.epoll.as_fd(), raw, timeout);
+        let result = if self.coarse {
+            epoll_wait(self.epoll.as_fd(), raw, timeout)
+        } else {
+            epoll_pwait2(self.epoll.as_fd(), raw, timeout)
+        };
         // Also if nothing slept: the caller looks at its queues after this, so
         // what was notified until now is taken care of.
         self.notifier.wake_up();

@@ -1,6 +1,6 @@
-//! The one system call that has no safe wrapper we could use.
+//! The system calls that wait, which have no safe wrapper we could use.
 //!
-//! rustix makes it only with its feature `linux_5_11`, which would hold for the
+//! rustix makes the first only with its feature `linux_5_11`, which would hold for the
 //! whole program and take the fallback away: see this crate's `Cargo.toml`.
 #![allow(unsafe_code)]
 
@@ -55,5 +55,24 @@ pub(crate) fn epoll_pwait2(
             0usize,
         )
     };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// epoll_wait(2), for where there is no `epoll_pwait2`: as above, with the timeout
+/// rounded up to whole milliseconds.
+pub(crate) fn epoll_wait(
+    epoll: BorrowedFd<'_>,
+    events: &mut [RawEvent],
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
+    let timeout = timeout.map_or(-1, |timeout| {
+        let millis = timeout.as_nanos().div_ceil(1_000_000);
+        libc::c_int::try_from(millis).unwrap_or(libc::c_int::MAX)
+    });
+    let capacity = libc::c_int::try_from(events.len()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the descriptor is open, being borrowed, and the kernel writes at most
+    // `capacity` elements, which `events` has.
+    let count =
+        unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), capacity, timeout) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }

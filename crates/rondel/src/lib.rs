@@ -9,8 +9,8 @@ pub use rondel_executor::{
 pub use rondel_loop::{
     Builder, EventLoop, ExceptionContext, ExceptionHandler, LocalLoop, LoopClosed, LoopHandle,
     NoRunningLoop, Outstanding, RunError, RunOptions, Runner, TimerHandle, call_soon, interval,
-    interval_at, run, run_in_executor, signal, sleep, sleep_until, spawn, time, timeout, timeout_at, to_thread,
-    yield_now,
+    interval_at, run, run_in_executor, signal, sleep, sleep_until, spawn, time, timeout,
+    timeout_at, to_thread, yield_now,
 };
 
 #[cfg(feature = "net")]

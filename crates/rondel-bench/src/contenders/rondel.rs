@@ -1,9 +1,13 @@
 //! rondel: one loop, default features, default settings.
 
 use std::future::Future;
+use std::io;
+use std::net;
 use std::time::Duration;
 
-use ::rondel::{JoinError, Task};
+use ::rondel::net::{TcpListener, TcpStream};
+use ::rondel::poll::Epoll;
+use ::rondel::{EventLoop, JoinError, RunOptions, Runner, Task};
 
 use super::{Contender, Pool, Tasks, Timers, all_jobs};
 
@@ -11,7 +15,7 @@ pub(super) const CONTENDER: Contender = Contender {
     name: "rondel",
     what: "rondel's event loop as it comes",
     micro: all_jobs::<Rondel>,
-    serve: None,
+    serve: Some(serve),
 };
 
 struct Rondel;
@@ -56,4 +60,50 @@ impl Pool for Rondel {
             .await
             .expect("a thread can be started");
     }
+}
+
+fn serve(listener: net::TcpListener) -> io::Result<()> {
+    let mut builder = EventLoop::builder();
+    if is_watched() {
+        // Everything takes ten to fifty times as long, and so must the time after which a loop looks around.
+        builder = builder.batch_time(Duration::from_millis(100));
+    }
+    if let Err(error) = Epoll::new() {
+        // Valgrind does not know epoll_pwait2.
+        builder = builder.selector(Epoll::coarse().map_err(|_| error)?);
+    }
+    let event_loop = builder.build().map_err(io::Error::other)?;
+    let mut runner = Runner::with(event_loop, RunOptions::default());
+    let served: io::Result<()> = runner
+        .run(async {
+            let listener = TcpListener::from_std(listener)?;
+            loop {
+                let (stream, _) = listener.accept().await?;
+                ::rondel::spawn(echo(stream));
+            }
+        })
+        .map_err(io::Error::other)?;
+    served
+}
+
+async fn echo(stream: TcpStream) -> io::Result<()> {
+    loop {
+        let received = stream
+            .receive(|bytes| stream.write_now(bytes).map(|()| bytes.len()))
+            .await??;
+        if received == 0 {
+            return Ok(());
+        }
+        stream.flush().await?;
+    }
+}
+
+/// Whether this is being counted rather than timed: by strace, or by valgrind.
+fn is_watched() -> bool {
+    let traced = std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
+        status
+            .lines()
+            .any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
+    });
+    traced || Epoll::new().is_err()
 }

@@ -93,6 +93,10 @@ impl Connection {
             let at_once = urgency == Urgency::Now
                 || (outbound.is_empty() && len >= AT_ONCE)
                 || outbound.len() + len >= CHUNK;
+            if writable && at_once && outbound.is_empty() {
+                drop(outbound);
+                return self.send_first(&registration, parts, len);
+            }
             if !(writable && at_once) {
                 for part in parts {
                     outbound.push(part);
@@ -108,6 +112,39 @@ impl Connection {
         }
         self.transmit(&registration, parts)?;
         Ok(())
+    }
+
+    /// Sends `parts` with nothing queued before them, as most messages are sent; queues what the system does not take.
+    #[inline]
+    fn send_first(
+        self: &Rc<Self>,
+        registration: &Registration,
+        parts: &[IoSlice<'_>],
+        len: usize,
+    ) -> Result<(), WriteError> {
+        let sent = match send(registration, parts) {
+            Ok(count) if count == len => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(self.fail(Attempt::Send, error).into()),
+        };
+        self.queue_rest(parts, sent);
+        if registration.ready().is_writable() {
+            self.send_soon();
+        } else {
+            self.watch(registration);
+        }
+        Ok(())
+    }
+
+    /// Queues what is left of `parts` after the first `sent` bytes.
+    fn queue_rest(&self, parts: &[IoSlice<'_>], mut sent: usize) {
+        let mut outbound = self.outbound.borrow_mut();
+        for part in parts {
+            let skipped = sent.min(part.len());
+            sent -= skipped;
+            outbound.push(&part[skipped..]);
+        }
     }
 
     /// Sends `bytes` behind what is queued, queueing nothing itself, and takes from them what is sent: for what is too long
@@ -288,13 +325,9 @@ impl Connection {
                 break;
             }
         }
-        for part in extra {
-            let skipped = extra_sent.min(part.len());
-            extra_sent -= skipped;
-            outbound.push(&part[skipped..]);
-        }
-        let sent = outbound.is_empty();
         drop(outbound);
+        self.queue_rest(extra, extra_sent);
+        let sent = self.is_sent();
         if sent {
             self.unwatch(registration);
             self.on_sent();

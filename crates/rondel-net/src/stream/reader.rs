@@ -110,6 +110,35 @@ impl StreamReader {
         poll_fn(|cx| self.poll_read(cx, out)).await
     }
 
+    /// Lends what there is to `take`: what the reader holds, else up to 256 KiB straight out of the loop's own buffer, for one
+    /// system call and without a copy. An empty slice is the end of the stream.
+    ///
+    /// The loop has no buffer of its own while `take` runs, so keep it short, and copy out what you keep.
+    ///
+    /// # Errors
+    /// As [`read`](StreamReader::read).
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, it has taken nothing out of the reader.
+    pub async fn receive<R>(&mut self, take: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        if !self.buffer.is_empty() {
+            let held = self.buffer.take(self.buffer.len());
+            return Ok(take(&held));
+        }
+        let mut take = Some(take);
+        let (ended, result) = poll_fn(|cx| {
+            self.handle
+                .connection()
+                .poll_receive(cx, usize::MAX, |bytes| {
+                    let take = take.take().expect("called once, when it is ready");
+                    (bytes.is_empty(), take(bytes))
+                })
+        })
+        .await?;
+        self.ended |= ended;
+        Ok(result)
+    }
+
     /// Gives what there is, as [`read`](StreamReader::read) does, if there is something; otherwise has the task woken.
     ///
     /// # Errors

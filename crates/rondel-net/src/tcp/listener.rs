@@ -93,6 +93,11 @@ impl ListenOptions {
         self
     }
 
+    pub(crate) fn only_v6_unless_set(mut self) -> Self {
+        self.only_v6.get_or_insert(true);
+        self
+    }
+
     pub(crate) const fn backlog_size(&self) -> u32 {
         self.backlog
     }

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use rondel_loop::{LocalLoop, Registration, SourceKind};
-use rustix::io::Errno;
 
 use crate::engine::{Connection, Goal, Handles, Urgency};
 use crate::error::WriteError;
@@ -48,45 +47,6 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects to one address. For names, several addresses and time limits there is
-    /// [`open_connection`](crate::open_connection).
-    ///
-    /// # Errors
-    /// What the system says, with the address; `Unsupported` under a virtual clock, which has no sockets; and if no loop is
-    /// running on this thread.
-    ///
-    /// # Cancel safety
-    /// Dropped, it closes the socket.
-    pub async fn connect(addr: impl Into<SocketAddr>) -> io::Result<Self> {
-        let addr = addr.into();
-        Self::connect_to(addr)
-            .await
-            .map_err(|error| io::Error::new(error.kind(), ConnectFailed { addr, error }))
-    }
-
-    async fn connect_to(addr: SocketAddr) -> io::Result<Self> {
-        let local = LocalLoop::current().map_err(io::Error::other)?;
-        let socket = options::new_socket(addr)?;
-        options::prepare(&socket)?;
-        match rustix::net::connect(&socket, &addr) {
-            // Interrupted, it is as good as under way (POSIX, `connect`).
-            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let registration = local.register(socket.into(), SourceKind::Tcp)?;
-        registration
-            .write_with(|fd| {
-                rustix::net::sockopt::socket_error(fd)??;
-                match rustix::net::getpeername(fd) {
-                    Ok(_) => Ok(()),
-                    Err(Errno::NOTCONN) => Err(io::ErrorKind::WouldBlock.into()),
-                    Err(error) => Err(error.into()),
-                }
-            })
-            .await?;
-        Ok(Self::open(registration, Some(addr)))
-    }
-
     /// Takes over a connected socket: it is made non-blocking, and small writes go out at once from now on.
     ///
     /// # Errors
@@ -161,6 +121,42 @@ impl TcpStream {
         .await
     }
 
+    /// Lends what there is to `take`, straight out of the loop's own buffer: up to 256 KiB for one system call, without a
+    /// buffer of the connection's and without a copy. Nothing is lent at the end of the stream: an empty slice.
+    ///
+    /// The loop has no buffer of its own while `take` runs, so keep it short, and copy out what you keep.
+    ///
+    /// ```
+    /// use rondel_net::{TcpListener, TcpStream};
+    ///
+    /// # rondel_loop::run(async {
+    /// # let listener = TcpListener::bind(([127, 0, 0, 1], 0))?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (stream, _) = listener.accept().await?;
+    /// # client.write_all(b"echo").await?;
+    /// let count = stream.receive(|bytes| stream.write_now(bytes).map(|()| bytes.len())).await??;
+    /// stream.flush().await?;
+    /// # assert_eq!(count, 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read).
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, it has received nothing.
+    pub async fn receive<R>(&self, take: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        let mut take = Some(take);
+        poll_fn(|cx| {
+            self.connection().poll_receive(cx, usize::MAX, |bytes| {
+                let take = take.take().expect("called once, when it is ready");
+                take(bytes)
+            })
+        })
+        .await
+    }
+
     /// Receives as [`read`](TcpStream::read) does, if there is something; otherwise has the task woken.
     ///
     /// # Errors
@@ -178,6 +174,16 @@ impl TcpStream {
     /// It takes nothing out.
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         poll_fn(|cx| self.connection().poll_peek(cx, buffer)).await
+    }
+
+    /// Accepts `bytes` whole, as [`write`](TcpStream::write) does, and sends at once what the system takes: for a message that
+    /// is complete, when nothing else is going to be written in this turn.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was accepted then, unless sending failed.
+    pub fn write_now(&self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.connection()
+            .write(&[IoSlice::new(bytes)], Urgency::Now)
     }
 
     /// Accepts `bytes` whole, to be sent when the task that runs gives way, together with what else it writes by then;
@@ -301,24 +307,5 @@ impl fmt::Debug for TcpStream {
             .field("peer", &self.peer_addr())
             .field("queued", &self.connection().queued())
             .finish_non_exhaustive()
-    }
-}
-
-/// Why [`TcpStream::connect`] failed: what was attempted, on what.
-#[derive(Debug)]
-struct ConnectFailed {
-    addr: SocketAddr,
-    error: io::Error,
-}
-
-impl fmt::Display for ConnectFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connecting to {}: {}", self.addr, self.error)
-    }
-}
-
-impl std::error::Error for ConnectFailed {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.error.source()
     }
 }

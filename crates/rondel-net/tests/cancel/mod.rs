@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// Drops the future when it is pending for the `left`-th time, counted from 0; `None` then.
-pub struct CancelAt<F> {
+pub(crate) struct CancelAt<F> {
     future: Pin<Box<F>>,
     left: usize,
 }
 
-pub fn cancel_at<F: Future>(left: usize, future: F) -> CancelAt<F> {
+pub(crate) fn cancel_at<F: Future>(left: usize, future: F) -> CancelAt<F> {
     CancelAt {
         future: Box::pin(future),
         left,
