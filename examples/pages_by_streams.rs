@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 async fn get_url(host: SocketAddr, path: String) -> Result<String, Box<dyn Error>> {
-    let (mut reader, mut writer) = open_connection(host).await?;
+    let (mut reader, writer) = open_connection(host).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     writer.write_all(request.as_bytes()).await?;
     let mut all_lines = Vec::new();

@@ -5,9 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 
 /// Starts it, and gives its address. It serves until the loop ends.
-pub async fn start(moment: Duration) -> io::Result<SocketAddr> {
+pub(crate) async fn start(moment: Duration) -> io::Result<SocketAddr> {
     let server = start_server(
-        async move |mut reader: StreamReader, mut writer: StreamWriter| -> io::Result<()> {
+        async move |mut reader: StreamReader, writer: StreamWriter| -> io::Result<()> {
             let request = reader.read_until(b"\r\n\r\n").await?;
             let request = String::from_utf8_lossy(&request);
             let path = request.split(' ').nth(1).unwrap_or("/");

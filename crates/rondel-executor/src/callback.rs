@@ -132,10 +132,6 @@ impl Handle {
 
     /// Takes the callback back: the closure, and all it holds, is dropped before this returns. `false` if it has been
     /// called, is being called, or was cancelled before.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "most callers do not care whether they were in time"
-    )]
     pub fn cancel(&self) -> bool {
         self.0.cancel()
     }
@@ -165,14 +161,17 @@ impl fmt::Debug for Handle {
     }
 }
 
+/// What is called with a task that is done.
+pub(crate) type OnDone = Box<dyn FnOnce(&TaskInfo)>;
+
 /// A done-callback of a task, at its turn.
 pub(crate) struct DoneCall {
     info: TaskInfo,
-    callback: Cell<Option<Box<dyn FnOnce(&TaskInfo)>>>,
+    callback: Cell<Option<OnDone>>,
 }
 
 impl DoneCall {
-    pub(crate) fn new(info: TaskInfo, callback: Box<dyn FnOnce(&TaskInfo)>) -> Self {
+    pub(crate) fn new(info: TaskInfo, callback: OnDone) -> Self {
         Self {
             info,
             callback: Cell::new(Some(callback)),

@@ -30,6 +30,9 @@ use crate::task::header::Header;
 use crate::task::main::MainTask;
 use crate::task::registry::Registry;
 
+/// Something to be done at home.
+pub(crate) type RemoteCall = Box<dyn FnOnce(&Arc<Core>) + Send>;
+
 /// What other threads send.
 pub(crate) enum Message {
     /// A task woken there.
@@ -37,7 +40,7 @@ pub(crate) enum Message {
     /// The future on the runner's stack, woken there.
     Main,
     /// Something to do here.
-    Call(Box<dyn FnOnce(&Arc<Core>) + Send>),
+    Call(RemoteCall),
     /// A value that wants to be dropped here; see [`LoopBound`](crate::LoopBound).
     Parcel(Box<dyn Send>),
 }

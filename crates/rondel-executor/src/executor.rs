@@ -251,17 +251,12 @@ impl Executor {
     }
 
     /// Cancels the main task; `false` if there is none, or it is done.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "most callers do not care whether there was one"
-    )]
     pub fn cancel_main(&self) -> bool {
         let main = self.local().main.borrow().clone();
         main.is_some_and(|main| main.cancel())
     }
 
     /// Cancels every task except cleanups, and gives their number. They end in the turns that follow.
-    #[expect(clippy::must_use_candidate, reason = "the number is for reports")]
     pub fn cancel_all(&self) -> usize {
         cancel_all(self.local())
     }
@@ -271,7 +266,6 @@ impl Executor {
     ///
     /// Owners that want tasks to end well call [`cancel_all`](Executor::cancel_all) first and go on turning until
     /// [`alive`](Executor::alive) is 0.
-    #[expect(clippy::must_use_candidate, reason = "what was cut off is for reports")]
     pub fn close(&self) -> Closed {
         let local = self.local();
         let core = self.core();
@@ -392,10 +386,6 @@ impl Entered<'_> {
 
     /// Moves what has come in from other threads to the end of the ready queue. `false` if nothing had.
     #[inline]
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "most callers look at the queue next"
-    )]
     pub fn drain_inbox(&self) -> bool {
         let core = self.executor.core();
         if core.inbox.is_empty() {

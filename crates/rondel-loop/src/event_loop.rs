@@ -296,7 +296,6 @@ impl EventLoop {
     }
 
     /// Cancels every task, cleanups excepted; they end in the turns that follow. Gives their number.
-    #[expect(clippy::must_use_candidate, reason = "the number is for reports")]
     pub fn cancel_all_tasks(&mut self) -> usize {
         self.state().executor.cancel_all()
     }

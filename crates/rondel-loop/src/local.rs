@@ -177,19 +177,11 @@ impl LocalLoop {
     }
 
     /// Ends the watch for reading; `false` if there is none. A call that is queued already is not made.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "most callers do not care whether there was one"
-    )]
     pub fn remove_reader(&self, fd: impl AsFd) -> bool {
         watch::remove(&self.0, fd.as_fd().as_raw_fd(), Direction::Read)
     }
 
     /// Ends the watch for writing; `false` if there is none.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "most callers do not care whether there was one"
-    )]
     pub fn remove_writer(&self, fd: impl AsFd) -> bool {
         watch::remove(&self.0, fd.as_fd().as_raw_fd(), Direction::Write)
     }
@@ -211,10 +203,6 @@ impl LocalLoop {
 
     /// Ends what [`add_signal_handler`](LocalLoop::add_signal_handler) began; when nobody else listens, the signal does again
     /// what it did before. `false` if there was none.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "most callers do not care whether there was one"
-    )]
     pub fn remove_signal_handler(&self, signal: Signal) -> bool {
         crate::signal::remove_callback(&self.0, signal)
     }

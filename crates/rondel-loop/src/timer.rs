@@ -186,10 +186,6 @@ impl TimerHandle {
 
     /// Takes the callback back: the closure is dropped and the timer disarmed before this returns. `false` if it was called,
     /// is being called, or was cancelled before.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "most callers do not care whether they were in time"
-    )]
     pub fn cancel(&self) -> bool {
         let cancelled = self.handle.cancel();
         if let Some(state) = self.state.upgrade() {

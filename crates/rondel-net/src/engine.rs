@@ -309,7 +309,7 @@ impl Connection {
             // The loop is closed. That is nothing between us and the peer.
             return error;
         }
-        let fault = self.fault.get().unwrap_or(Fault {
+        let fault = self.fault.get().unwrap_or_else(|| Fault {
             attempt,
             kind: error.kind(),
             code: error.raw_os_error(),

@@ -6,11 +6,11 @@ use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 use std::task::Waker;
 
+use crate::callback::OnDone;
 use crate::cleanup::Scope;
-use crate::task::info::TaskInfo;
 
 /// A callback for when the task is done, with the number that removes it.
-pub(crate) type DoneCallback = (u64, Box<dyn FnOnce(&TaskInfo)>);
+pub(crate) type DoneCallback = (u64, OnDone);
 
 #[derive(Default)]
 pub(crate) struct Extras {

@@ -65,10 +65,6 @@ impl<T> Task<T> {
     /// cleaned up, and then the task is done, as cancelled. If it finishes first, its result stands.
     ///
     /// Returns whether the request was accepted: `false` for a task that is done. Asking twice is the same as once.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "most callers do not care whether it was done"
-    )]
     pub fn cancel(&self) -> bool {
         match &self.raw {
             Some(raw) => cancel(raw.metadata()),
@@ -168,15 +164,20 @@ impl<T> Task<T> {
             if header.has(Header::FINISHED) {
                 return Poll::Ready(());
             }
-            local.with_extras(header, |extras| {
-                if !extras
+            let known = local.extras(header, |extras| {
+                extras
                     .watchers
                     .iter()
                     .any(|waker| waker.will_wake(cx.waker()))
-                {
-                    extras.watchers.push(cx.waker().clone());
-                }
             });
+            if known != Some(true) {
+                // Outside the table, and before the last look: cloning is the waker's own code.
+                let waker = cx.waker().clone();
+                if header.has(Header::FINISHED) {
+                    return Poll::Ready(());
+                }
+                local.with_extras(header, |extras| extras.watchers.push(waker));
+            }
             Waits::TASK.label(header.slot.get());
             Poll::Pending
         })

@@ -259,7 +259,7 @@ fn call_back(header: &Header, local: &Local) {
         local.push_callback(Rc::new(DoneCall::new(info, callback)));
     }
     for waker in watchers {
-        waker.wake();
+        local.guarded(|| waker.wake());
     }
 }
 

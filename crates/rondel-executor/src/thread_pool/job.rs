@@ -39,10 +39,6 @@ impl<T> Job<T> {
     ///
     /// Returns `false`, and changes nothing, if the job runs, has run or was cancelled before. To abandon a job that runs,
     /// drop it. From any thread. asyncio: `concurrent.futures.Future.cancel`.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "most callers do not care whether they were in time"
-    )]
     pub fn cancel(&self) -> bool {
         self.outcome.cancel()
     }

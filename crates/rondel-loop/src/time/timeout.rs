@@ -97,10 +97,6 @@ impl<F> Timeout<F> {
     }
 
     /// Moves the deadline. `false`, and without effect, if it has expired already. asyncio: `Timeout.reschedule`.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "whoever awaits it learns of the expiry anyway"
-    )]
     pub fn reschedule(self: Pin<&mut Self>, deadline: Instant) -> bool {
         let this = self.project();
         if !*this.expired {
