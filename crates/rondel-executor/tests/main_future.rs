@@ -8,8 +8,9 @@ use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 
@@ -402,55 +403,61 @@ fn its_wakers_come_from_anywhere_and_outlive_it() {
 }
 
 #[test]
-fn no_wake_of_it_is_lost() {
-    // The future looks at a flag that carries nothing along by itself; whatever it must see, the wake must bring.
-    const STEPS: usize = 2_000;
-    let turns = Arc::new((std::sync::Mutex::new(false), std::sync::Condvar::new()));
-    let bell = Arc::clone(&turns);
+fn a_wake_that_races_its_poll_is_not_lost() {
+    // The future looks at a counter that orders nothing by itself: what it must see, the wake must bring, also the wake
+    // that finds another one on its way already.
+    const ROUNDS: usize = 5_000;
+    let bell = Arc::new((Mutex::new(false), Condvar::new()));
+    let ringing = Arc::clone(&bell);
     let executor = Executor::builder()
         .notify(move || {
-            *bell.0.lock().unwrap() = true;
-            bell.1.notify_one();
+            *ringing.0.lock().unwrap() = true;
+            ringing.1.notify_one();
         })
         .build();
-    let counters = Arc::new([const { AtomicUsize::new(0) }; 2]);
-    let seen = Arc::clone(&counters);
-    let (send, receive) = std::sync::mpsc::channel::<Waker>();
-    let mut sender = Some(send);
-    let mut future = pin!(Some(poll_fn(move |cx| {
+    let (round, news) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (send, receive) = channel::<Waker>();
+    let (mut sender, seen) = (Some(send), Cell::new(0));
+    let mut future = pin!(Some(poll_fn(|cx| {
         if let Some(sender) = sender.take() {
             sender.send(cx.waker().clone()).unwrap();
         }
-        let done = seen
-            .iter()
-            .all(|count| count.load(Ordering::Relaxed) == STEPS);
-        if done { Poll::Ready(()) } else { Poll::Pending }
+        seen.set(news.load(Ordering::Relaxed));
+        if seen.get() == ROUNDS {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })));
     let mut main = executor.main(future.as_mut()).unwrap();
     assert!(run(&executor, &mut main).is_none());
     let waker = receive.recv().unwrap();
-    let threads: Vec<_> = (0..2)
-        .map(|index| {
-            let (counters, waker) = (Arc::clone(&counters), waker.clone());
-            thread::spawn(move || {
-                for step in 1..=STEPS {
-                    counters[index].store(step, Ordering::Relaxed);
-                    waker.wake_by_ref();
+    let other = {
+        let (round, news, waker) = (Arc::clone(&round), Arc::clone(&news), waker.clone());
+        thread::spawn(move || {
+            for step in 1..=ROUNDS {
+                while round.load(Ordering::Acquire) < step {
+                    std::hint::spin_loop();
                 }
-            })
+                news.store(step, Ordering::Relaxed);
+                waker.wake_by_ref();
+            }
         })
-        .collect();
-    while run(&executor, &mut main).is_none() {
-        // A lost wake hangs here.
-        let mut rung = turns.0.lock().unwrap();
-        while !*rung {
-            rung = turns.1.wait(rung).unwrap();
+    };
+    for step in 1..=ROUNDS {
+        waker.wake_by_ref();
+        round.store(step, Ordering::Release);
+        while run(&executor, &mut main).is_none() && seen.get() < step {
+            // A lost wake hangs here.
+            let mut rung = bell.0.lock().unwrap();
+            while !*rung && !executor.has_ready() {
+                rung = bell.1.wait(rung).unwrap();
+            }
+            *rung = false;
         }
-        *rung = false;
     }
-    for thread in threads {
-        thread.join().unwrap();
-    }
+    other.join().unwrap();
+    assert_eq!(seen.get(), ROUNDS);
 }
 
 #[test]

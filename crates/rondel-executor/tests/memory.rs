@@ -6,6 +6,7 @@ mod harness;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::future::{pending, ready};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Waker;
 use std::thread;
@@ -331,6 +332,13 @@ fn busy_life() {
     executor.call_soon(move || drop(leaving));
     executor.spawn(hold(Box::new(1))).detach();
     executor.run_until_idle();
+    {
+        let leaving = on_drop(|| leave(Box::pin(pending())));
+        let mut future = pin!(Some(hold(leaving)));
+        let main = executor.main(future.as_mut());
+        executor.close();
+        drop(main);
+    }
     drop(executor);
     assert!(remote.is_closed());
 }

@@ -500,6 +500,49 @@ fn from_every_operation_of_a_waker_that_waits_for_a_scope() {
 }
 
 #[test]
+fn from_every_operation_of_a_waker_that_waits_for_the_end_of_a_task() {
+    let (executor, world) = World::new();
+    let gate = harness::Gate::new();
+    let task = Rc::new(executor.spawn(gate.wait()));
+    executor.run_until_idle();
+    let seen: Rc<RefCell<Vec<On>>> = Rc::default();
+    let (inside, told, same) = (world.clone(), Rc::clone(&seen), Rc::downgrade(&task));
+    let waker = hooked_waker(move |on| {
+        told.borrow_mut().push(on);
+        inside.visit();
+        if let Some(task) = same.upgrade() {
+            task.set_name("seen");
+            let _ = poll_once(pin!(task.done()));
+        }
+        assert!(on != On::Wake, "in a waker");
+    });
+    let other = Rc::clone(&task);
+    let next = executor.spawn(async move { other.done().await });
+    {
+        let mut done = pin!(task.done());
+        let mut cx = Context::from_waker(&waker);
+        assert!(done.as_mut().poll(&mut cx).is_pending());
+    }
+    drop(waker);
+    executor.run_until_idle();
+    gate.open();
+    executor.run_until_idle();
+    assert!(task.is_finished());
+    assert!(next.is_finished(), "the next in line was woken");
+    let seen = seen.take();
+    for on in [On::Clone, On::Wake] {
+        assert!(seen.contains(&on), "{seen:?}");
+    }
+    let visits = world.visits();
+    world.settle(visits, 1);
+    Rc::into_inner(task)
+        .unwrap()
+        .into_result()
+        .unwrap()
+        .unwrap();
+}
+
+#[test]
 fn a_waker_may_close_the_executor_of_the_task_it_waits_for() {
     for when in [On::Clone, On::Wake, On::Drop] {
         let losses = Losses::default();

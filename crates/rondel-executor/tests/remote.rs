@@ -60,14 +60,17 @@ fn beside<T: Send + 'static>(
     bell: &Bell,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
-    let ring = bell.clone();
+    let (ring, done) = (bell.clone(), Arc::new(AtomicBool::new(false)));
+    let ending = Arc::clone(&done);
     let thread = thread::spawn(move || {
-        let result = work();
-        ring.ring();
-        result
+        // Also if it panics.
+        let _end = on_drop(move || {
+            ending.store(true, Ordering::Release);
+            ring.ring();
+        });
+        work()
     });
-    bell.drive(executor, || thread.is_finished());
-    // A thread that has rung may not have ended yet.
+    bell.drive(executor, || done.load(Ordering::Acquire));
     thread.join().unwrap()
 }
 
@@ -516,11 +519,12 @@ fn spawns_from_many_threads_all_run() {
     const EACH: usize = 300;
     let bell = Bell::default();
     let executor = bell.builder().build();
-    let (count, alive) = (Arc::new(AtomicUsize::new(0)), Alive::new());
+    let (count, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let alive = Alive::new();
     let threads: Vec<_> = (0..THREADS)
         .map(|_| {
             let (remote, count, alive) = (executor.remote(), Arc::clone(&count), alive.clone());
-            let bell = bell.clone();
+            let (bell, ended) = (bell.clone(), Arc::clone(&ended));
             thread::spawn(move || {
                 let tasks: Vec<_> = (0..EACH)
                     .map(|index| {
@@ -536,28 +540,22 @@ fn spawns_from_many_threads_all_run() {
                     })
                     .collect();
                 for (index, task) in tasks.into_iter().enumerate() {
-                    if index % 3 == 0 {
-                        // Lets go of it.
-                        continue;
+                    // One in three is let go of.
+                    if index % 3 != 0 {
+                        assert_eq!(task.result(None).unwrap(), index);
                     }
-                    assert_eq!(task.result(None).unwrap(), index);
                 }
+                ended.fetch_add(1, Ordering::Release);
                 bell.ring();
             })
         })
         .collect();
-    bell.drive(&executor, || {
-        count.load(Ordering::Relaxed) == THREADS * EACH
-            && threads.iter().all(thread::JoinHandle::is_finished)
-            || {
-                bell.ring();
-                false
-            }
-    });
+    bell.drive(&executor, || ended.load(Ordering::Acquire) == THREADS);
     for thread in threads {
         thread.join().unwrap();
     }
     executor.run_until_idle();
+    assert_eq!(count.load(Ordering::Relaxed), THREADS * EACH);
     assert_eq!((executor.alive(), alive.count()), (0, 0));
 }
 

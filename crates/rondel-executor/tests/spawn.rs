@@ -7,9 +7,10 @@ use std::cell::Cell;
 use std::future::{pending, ready};
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use harness::{Gate, Log, executor, here, poll_once, yield_now, yield_times};
-use rondel_executor::{Executor, JoinError, Spawner};
+use rondel_executor::{Executor, JoinError, Spawner, Task};
 
 #[test]
 fn outputs_come_back() {
@@ -133,16 +134,53 @@ fn done_waits_and_leaves_the_result() {
     let watcher = executor.spawn(async move {
         assert!(task.result().is_none());
         task.done().await;
-        logged.add(task.result().unwrap().as_ref().unwrap());
+        logged.add(task.is_finished());
         task.done().await;
-        task.await.unwrap()
+        task.result().unwrap().unwrap()
     });
     executor.run_until_idle();
     assert!(log.take().is_empty());
     gate.open();
     executor.run_until_idle();
-    assert_eq!(log.take(), ["5"]);
+    assert_eq!(log.take(), ["true"]);
     assert_eq!(watcher.into_result().unwrap().unwrap(), 5);
+}
+
+#[test]
+fn many_may_wait_for_the_end_of_a_task() {
+    let (executor, log) = (Executor::new(), Log::new());
+    let gate = Gate::new();
+    let task = Rc::new(executor.spawn(gate.wait()));
+    let done = log.clone();
+    task.on_done(move |_| done.add("done-callback"));
+    for index in 0..3 {
+        let (task, log) = (Rc::clone(&task), log.clone());
+        executor
+            .spawn(async move {
+                task.done().await;
+                log.add(index);
+            })
+            .detach();
+    }
+    executor.run_until_idle();
+    gate.open();
+    executor.run_until_idle();
+    assert_eq!(log.take(), ["done-callback", "0", "1", "2"]);
+    Rc::into_inner(task)
+        .unwrap()
+        .into_result()
+        .unwrap()
+        .unwrap();
+}
+
+#[test]
+fn waiting_for_the_end_takes_no_panic_away() {
+    let (executor, losses) = executor();
+    let task: Task<()> = executor.spawn(async { panic!("seen by nobody") });
+    let watcher = executor.spawn(async move { task.done().await });
+    executor.run_until_idle();
+    watcher.into_result().unwrap().unwrap();
+    assert_eq!(losses.words(), ["task: seen by nobody"]);
 }
 
 #[test]

@@ -672,16 +672,13 @@ fn a_runner_keeps_its_loop_and_its_tasks() {
     let mut runner = Runner::new().unwrap();
     let trace = Trace::new();
     let noted = trace.clone();
-    let task = runner
-        .run(async move {
-            spawn(async move {
-                loop {
-                    noted.note("still here");
-                    yield_now().await;
-                }
-            })
-        })
-        .unwrap();
+    let going_on = async move {
+        loop {
+            noted.note("still here");
+            yield_now().await;
+        }
+    };
+    let task = runner.event_loop().create_task(going_on);
     let first = runner.event_loop().time();
     for _ in 0..3 {
         runner.run(yield_now()).unwrap();

@@ -264,7 +264,7 @@ fn a_signal_does_again_what_it_did_when_the_last_listener_goes() {
     .unwrap();
 
     // Two loops share a signal; the second one to go gives it back.
-    let mut other = new_loop();
+    let other = new_loop();
     lp.add_signal_handler(Signal::USER1, || {}).unwrap();
     other.add_signal_handler(Signal::USER1, || {}).unwrap();
     other.add_signal_handler(Signal::USER2, || {}).unwrap();
@@ -466,8 +466,9 @@ fn interrupt(child: &Child) {
 
 /// Says something to the parent that waits for it.
 fn say(word: &str) {
-    println!("\n{word}");
-    io::stdout().flush().unwrap();
+    let mut out = io::stdout();
+    writeln!(out, "\n{word}").unwrap();
+    out.flush().unwrap();
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
 use rondel_loop::{EventLoop, LocalLoop, yield_now};
-use rondel_poll::{SelectorError, Virtual};
+use rondel_poll::Virtual;
 use trace::Trace;
 
 fn new_loop() -> EventLoop {
@@ -403,7 +403,7 @@ fn a_regular_file_is_an_error_that_says_so() {
     let inside = Rc::clone(&held);
     let error = lp.add_reader(&file, move || _ = &inside).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
-    assert!(error.get_ref().unwrap().is::<SelectorError>());
+    assert!(error.get_ref().unwrap().is::<rondel_poll::SelectorError>());
     assert_eq!(Rc::strong_count(&held), 1);
     assert!(!lp.remove_reader(&file));
 }

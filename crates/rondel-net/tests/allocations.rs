@@ -86,8 +86,8 @@ fn neither_do_joined_writes_and_exact_reads() {
         let mut echoed = vec![0; 1024];
         let mut buffer = vec![0; 1024];
         let mut before = 0;
-        for round in 0..60 {
-            if round == 10 {
+        for round in 0..200 {
+            if round == 100 {
                 before = allocations();
             }
             peer.write_all(&[7; 1024]).unwrap();

@@ -75,6 +75,33 @@ fn read_some_gives_what_there_is() {
 }
 
 #[test]
+fn receive_lends_what_there_is() {
+    run(async {
+        let (mut reader, writer, peer) = split_pair();
+        let mut peer = feed(peer, pattern(0, 50_000)).await;
+        assert_eq!(reader.read(&mut [0; 1]).await.unwrap(), 1);
+        // First what the reader holds, then what comes.
+        let held = reader.receive(<[u8]>::to_vec).await.unwrap();
+        assert!(held == pattern(1, 49_999));
+        assert_eq!(reader.buffer(), b"");
+        peer.write_all(b"ping").unwrap();
+        let count = reader
+            .receive(|bytes| writer.write(bytes).map(|()| bytes.len()))
+            .await;
+        assert_eq!(count.unwrap().unwrap(), 4);
+        writer.flush().await.unwrap();
+        let mut echoed = [0; 4];
+        std::io::Read::read_exact(&mut peer, &mut echoed).unwrap();
+        assert_eq!(&echoed, b"ping");
+        assert!(reader.receive(|_| ()).now_or_never().is_none());
+        drop(peer);
+        assert_eq!(reader.receive(<[u8]>::len).await.unwrap(), 0);
+        assert!(reader.at_eof());
+    })
+    .unwrap();
+}
+
+#[test]
 fn read_to_end_joins_everything_within_its_limit() {
     run(async {
         let (mut reader, _writer) = chunks(&[b"one", b"two", b"three"]);
@@ -405,8 +432,10 @@ fn reading_goes_on_after_the_writer_has_gone() {
 
 type Reading<'r> = Pin<Box<dyn Future<Output = Result<Vec<u8>, ReadError>> + 'r>>;
 
+type Read = fn(&mut StreamReader) -> Reading<'_>;
+
 /// Every way to read, on one that has 60 000 bytes to come, a newline after each 20 000.
-const WAYS: [(&str, fn(&mut StreamReader) -> Reading<'_>); 8] = [
+const WAYS: [(&str, Read); 8] = [
     ("read", |reader| {
         Box::pin(async {
             let mut out = [0; 1000];

@@ -51,12 +51,9 @@ fn what_is_accepted_is_set_up_like_what_connects() {
             stream
                 .with_fd(|fd| {
                     // SAFETY: only flags of an open descriptor are asked for.
-                    let (status, descriptor) = unsafe {
-                        (
-                            libc::fcntl(fd.as_raw_fd(), libc::F_GETFL),
-                            libc::fcntl(fd.as_raw_fd(), libc::F_GETFD),
-                        )
-                    };
+                    let status = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+                    // SAFETY: the same.
+                    let descriptor = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) };
                     assert_ne!(status & libc::O_NONBLOCK, 0);
                     assert_ne!(descriptor & libc::FD_CLOEXEC, 0);
                     Ok(())
@@ -113,6 +110,32 @@ fn read_buf_appends_much_at_a_time() {
         assert!(buffer[1..] == pattern(0, 60_000));
         drop(peer);
         assert_eq!(ours.read_buf(&mut buffer).await.unwrap(), 0);
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_is_received_may_be_written_while_it_is_lent() {
+    run(async {
+        let (ours, peer) = pair();
+        let mut peer = feed(peer, pattern(0, 60_000)).await;
+        let echoed = ours
+            .receive(|bytes| ours.write_now(bytes).map(|()| bytes.len()))
+            .await;
+        assert_eq!(echoed.unwrap().unwrap(), 60_000);
+        ours.flush().await.unwrap();
+        let mut received = vec![0; 60_000];
+        peer.read_exact(&mut received).unwrap();
+        assert!(received == pattern(0, 60_000));
+        // The other way round: the connection goes while its bytes are lent.
+        peer.write_all(b"last").unwrap();
+        let last = ours.receive(|bytes| {
+            ours.abort();
+            bytes.to_vec()
+        });
+        assert_eq!(last.await.unwrap(), b"last");
+        let error = ours.receive(|_| ()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
     })
     .unwrap();
 }

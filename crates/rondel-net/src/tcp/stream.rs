@@ -131,7 +131,7 @@ impl TcpStream {
     ///
     /// # rondel_loop::run(async {
     /// # let listener = TcpListener::bind(([127, 0, 0, 1], 0))?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let client = TcpStream::connect(listener.local_addr()).await?;
     /// # let (stream, _) = listener.accept().await?;
     /// # client.write_all(b"echo").await?;
     /// let count = stream.receive(|bytes| stream.write_now(bytes).map(|()| bytes.len())).await??;
