@@ -357,7 +357,8 @@ fn wakers_outlive_the_executor_here_and_there() {
     }
     for waker in &wakers {
         waker.wake_by_ref();
-        waker.clone().wake();
+        let another = waker.clone();
+        another.wake();
     }
     thread::spawn(move || {
         for waker in wakers {

@@ -167,7 +167,8 @@ fn wakes_yields_and_turns_allocate_nothing() {
     let counted = allocations(|| {
         for _ in 0..100 {
             waker.wake_by_ref();
-            waker.clone().wake();
+            let another = waker.clone();
+            another.wake();
         }
         executor.run_until_idle();
         gate.open();

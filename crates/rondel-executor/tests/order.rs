@@ -168,7 +168,8 @@ fn many_wakes_before_a_poll_are_one() {
     for _ in 0..10 {
         waker.wake_by_ref();
     }
-    waker.clone().wake();
+    let another = waker.clone();
+    another.wake();
     executor.run_until_idle();
     assert_eq!(polls.get(), 2);
     waker.wake();

@@ -497,7 +497,8 @@ fn wakes_from_many_threads_are_all_heard() {
                     for (index, waker) in &wakers {
                         progress[*index].fetch_add(1, Ordering::Relaxed);
                         waker.wake_by_ref();
-                        waker.clone().wake();
+                        let another = waker.clone();
+                        another.wake();
                     }
                 }
             })

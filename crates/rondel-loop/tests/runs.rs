@@ -499,6 +499,44 @@ fn run_cleans_up_also_after_a_panic() {
     assert_eq!(trace.take(), ["cleaning up", "cleaned up"]);
 }
 
+/// tokio: `rt_common::shutdown_concurrent_spawn`, in a thread and without.
+#[test]
+fn ten_thousand_pending_tasks_end_with_the_run_while_others_are_spawned() {
+    const COUNT: usize = 10_000;
+    struct Counts(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+    impl Drop for Counts {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+    let dropped = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
+    let mut runner = Runner::new().unwrap();
+    runner
+        .run(async {
+            for _ in 0..COUNT {
+                let counts = Counts(dropped.clone());
+                spawn(async move {
+                    let _counts = counts;
+                    pending::<()>().await;
+                })
+                .detach();
+            }
+            yield_now().await;
+        })
+        .unwrap();
+    let (handle, counted) = (runner.event_loop().handle(), dropped.clone());
+    let other = std::thread::spawn(move || {
+        let mut refused = 0;
+        while refused < 100 {
+            let counts = Counts(counted.clone());
+            refused += usize::from(handle.spawn(async move { drop(counts) }).is_err());
+        }
+    });
+    runner.close();
+    other.join().unwrap();
+    assert!(dropped.load(std::sync::atomic::Ordering::SeqCst) >= COUNT + 100);
+}
+
 /// CPython: `test_asyncio_run_reports_hanging_tasks_errors`.
 #[test]
 fn what_fails_while_it_is_cancelled_is_reported() {

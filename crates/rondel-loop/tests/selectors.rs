@@ -1,5 +1,6 @@
 //! The same program on every selector, those of users among them; and selectors that fail.
 
+mod child;
 mod counting;
 mod trace;
 
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use child::{child, is_child};
 use counting::Counting;
 use futures_util::future::join_all;
 use rondel_loop::{
@@ -374,4 +376,62 @@ fn a_wait_that_fails_ends_the_run_and_the_loop_can_be_run_again() {
     ));
     fails.set(false);
     assert_eq!(lp.run_until_complete(task).unwrap().unwrap(), "survived");
+}
+
+#[test]
+fn without_descriptors_a_loop_cannot_be_made_and_one_that_is_there_goes_on() {
+    const TEST: &str = "without_descriptors_a_loop_cannot_be_made_and_one_that_is_there_goes_on";
+    // The limit is the process's.
+    if !is_child(TEST) {
+        let output = child(TEST).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        return;
+    }
+    let mut lp = EventLoop::new().unwrap();
+    let (here, _there) = UnixStream::pair().unwrap();
+    let held = Rc::new(());
+    let mut taken = Vec::new();
+    rustix::process::setrlimit(
+        rustix::process::Resource::Nofile,
+        rustix::process::Rlimit {
+            current: Some(64),
+            maximum: Some(64),
+        },
+    )
+    .unwrap();
+    while let Ok(another) = here.try_clone() {
+        taken.push(another);
+    }
+    let exhausted = rustix::io::Errno::MFILE.raw_os_error();
+    let error = EventLoop::new().unwrap_err();
+    let RunError::Selector(error) = error else {
+        panic!("{error:?}")
+    };
+    let words = error.to_string();
+    assert!(
+        words.contains("descriptor") || words.contains("open files"),
+        "{words}"
+    );
+    assert!(matches!(
+        rondel_loop::run(async {}),
+        Err(RunError::Selector(_))
+    ));
+    let inside = Rc::clone(&held);
+    let error = lp.add_reader(&here, move || _ = &inside).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(exhausted));
+    assert_eq!(Rc::strong_count(&held), 1, "the callback is dropped");
+    assert!(!lp.remove_reader(&here));
+    // What needs none, works; and one that is free again is enough.
+    lp.run_until_complete(async {
+        sleep(MILLI / 10).await;
+        spawn(async {}).await.unwrap();
+    })
+    .unwrap();
+    taken.pop();
+    lp.add_reader(&here, || {}).unwrap();
+    assert!(lp.remove_reader(&here));
 }

@@ -115,6 +115,23 @@ fn more_slices_than_one_call_takes_are_sent_in_order() {
     .unwrap();
 }
 
+#[test]
+fn one_write_of_many_megabytes_arrives_while_others_run() {
+    run(async {
+        let (_reader, writer, peer) = split_pair();
+        let len = 15 * 1024 * 1024;
+        let received = spawn(drain_peer(peer));
+        writer.write(&pattern(0, len)).unwrap();
+        let mut drain = Box::pin(writer.drain());
+        while futures_util::poll!(&mut drain).is_pending() {
+            yield_now().await;
+        }
+        writer.close();
+        assert!(received.await.unwrap().unwrap() == pattern(0, len));
+    })
+    .unwrap();
+}
+
 /// What a program and its peer may do, in any order.
 #[derive(Clone, Debug)]
 enum Step {

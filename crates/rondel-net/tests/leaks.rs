@@ -96,6 +96,38 @@ fn a_descriptor_that_is_kept_would_be_noticed() {
 }
 
 #[test]
+fn an_idle_connection_takes_little() {
+    let _alone = alone();
+    run(async {
+        // The first ones grow what is grown in steps.
+        let mut pairs: Vec<_> = Vec::with_capacity(300);
+        pairs.extend((0..200).map(|_| pair()));
+        let before = LIVE.get();
+        let some: Vec<_> = (0..50).map(|_| pair()).collect();
+        let each = (LIVE.get() - before) / some.len() as isize;
+        assert!(each < 512, "{each} bytes");
+
+        // Once something has gone through, as little.
+        for (ours, mut peer) in some {
+            peer.write_all(&[7; 5000]).unwrap();
+            let (mut reader, writer) = ours.into_split();
+            reader.read_exact(&mut [0; 10]).await.unwrap();
+            assert!(!reader.buffer().is_empty());
+            reader.read_exact(&mut [0; 4990]).await.unwrap();
+            for _ in 0..10 {
+                writer.write(&[7; 500]).unwrap();
+            }
+            writer.flush().await.unwrap();
+            let used = LIVE.get();
+            drop((reader, writer));
+            let each = used - LIVE.get();
+            assert!(each < 700, "{each} bytes");
+        }
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_thousand_connections_leave_nothing() {
     let _alone = alone();
     run(async {

@@ -25,7 +25,7 @@ pub(super) struct Sessions {
 
 /// Removed when both are `None`.
 struct Session {
-    handler: Option<Task<()>>,
+    handler: Option<Rc<Task<()>>>,
     connection: Option<Weak<Connection>>,
 }
 
@@ -59,7 +59,7 @@ impl Sessions {
         });
         self.handlers.set(self.handlers.get() + 1);
         let session = Session {
-            handler: Some(handler),
+            handler: Some(Rc::new(handler)),
             connection: Some(connection),
         };
         self.alive.borrow_mut().insert(number, session);
@@ -120,12 +120,13 @@ impl Sessions {
 
     /// Cancels the handlers that run; gives their number.
     pub(super) fn cancel(&self) -> usize {
-        // Cancelling only schedules.
-        let alive = self.alive.borrow();
-        let handlers = alive
+        let handlers: Vec<_> = self
+            .alive
+            .borrow()
             .values()
-            .filter_map(|session| session.handler.as_ref());
-        handlers.filter(|handler| handler.cancel()).count()
+            .filter_map(|session| session.handler.clone())
+            .collect();
+        handlers.iter().filter(|handler| handler.cancel()).count()
     }
 
     /// Aborts the connections that are open; gives their number.
