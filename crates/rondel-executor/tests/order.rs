@@ -204,7 +204,8 @@ fn wakes_during_a_poll_lead_to_one_more_behind_the_others() {
             return Poll::Ready(());
         }
         cx.waker().wake_by_ref();
-        cx.waker().clone().wake();
+        let another = cx.waker().clone();
+        another.wake();
         let callback = task.clone();
         // After the wakes, and yet before the poll: the task is put into the line when its poll is over.
         here().call_soon(move || callback.add("callback"));

@@ -20,7 +20,7 @@ mod spare;
 pub(crate) use send::{Goal, Urgency};
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -57,7 +57,8 @@ pub(crate) struct Connection {
     /// Called when the descriptor becomes ready.
     watching: Cell<bool>,
     held: Cell<Held>,
-    closed: Event,
+    /// Set when the descriptor is closed; there only if somebody has waited for that.
+    closed: OnceCell<Box<Event>>,
     /// Dropped when the descriptor is closed.
     guard: Cell<Option<Box<dyn Any>>>,
 }
@@ -155,7 +156,7 @@ impl Connection {
                 reader: true,
                 writer: true,
             }),
-            closed: Event::new(),
+            closed: OnceCell::new(),
             guard: Cell::new(None),
         });
         Handles {
@@ -257,7 +258,9 @@ impl Connection {
 
     /// Waits until the descriptor is closed, and everything accepted before has been taken by the system.
     pub(crate) async fn wait_closed(&self) -> io::Result<()> {
-        self.closed.wait().await;
+        if !self.is_closed() {
+            self.closed.get_or_init(Box::default).wait().await;
+        }
         match self.fault.get() {
             Some(fault) => Err(self.lost(fault)),
             None => Ok(()),
@@ -299,7 +302,9 @@ impl Connection {
         }
         let guard = self.guard.take();
         // Wakers are foreign code; everything is in order by now.
-        self.closed.set();
+        if let Some(closed) = self.closed.get() {
+            closed.set();
+        }
         drop(guard);
     }
 

@@ -13,7 +13,7 @@ use crate::error::Attempt;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {
     receives: u32,
-    bytes: usize,
+    bytes: u32,
 }
 
 impl Allowance {
@@ -124,6 +124,7 @@ impl Connection {
         }
         let mut allowance = self.allowance.get();
         allowance.receives = allowance.receives.saturating_sub(1);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         allowance.bytes = allowance.bytes.saturating_sub(count);
         self.allowance.set(allowance);
     }
