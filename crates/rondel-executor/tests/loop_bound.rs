@@ -304,5 +304,5 @@ fn a_home_cell_is_a_leaner_one_without_a_way_home() {
     elsewhere(move || drop(leaked));
     assert_eq!(alive.count(), 1);
     assert!(format!("{:?}", HomeCell::new(0)).starts_with("HomeCell { home: ThreadId("));
-    let _: LoopBound<Ready<()>> = LoopBound::new(&Executor::new().spawner(), ready(()));
+    drop::<LoopBound<Ready<()>>>(LoopBound::new(&Executor::new().spawner(), ready(())));
 }

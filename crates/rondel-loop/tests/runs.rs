@@ -510,7 +510,11 @@ fn ten_thousand_pending_tasks_end_with_the_run_while_others_are_spawned() {
         }
     }
     let dropped = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
-    let mut runner = Runner::new().unwrap();
+    let lp = new_loop();
+    let _reports = reports(&lp);
+    // Somebody who keeps spawning can only be cut off.
+    let options = RunOptions::new().task_grace(Duration::from_millis(5));
+    let mut runner = Runner::with(lp, options);
     runner
         .run(async {
             for _ in 0..COUNT {

@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use child::{child, is_child};
 use counting::Counting;
 use futures_util::future::join_all;
 use rondel_loop::{
@@ -382,13 +381,7 @@ fn a_wait_that_fails_ends_the_run_and_the_loop_can_be_run_again() {
 fn without_descriptors_a_loop_cannot_be_made_and_one_that_is_there_goes_on() {
     const TEST: &str = "without_descriptors_a_loop_cannot_be_made_and_one_that_is_there_goes_on";
     // The limit is the process's.
-    if !is_child(TEST) {
-        let output = child(TEST).output().unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stdout)
-        );
+    if !child::in_child(TEST) {
         return;
     }
     let mut lp = EventLoop::new().unwrap();
