@@ -23,7 +23,7 @@ enum Op {
     Yield,
     Wait(usize),
     Open(usize),
-    Spawn(Rc<[Op]>),
+    Spawn(Rc<[Self]>),
     Cancel(usize),
     Await(usize),
     DropHandle(usize),
@@ -431,10 +431,10 @@ impl Model {
 
     fn tell_panic(&mut self, task: usize) {
         let state = &mut self.tasks[task];
-        if std::mem::take(&mut state.panic_unread) {
-            if let Kind::Script(number, ..) = state.kind {
-                self.log.push(Event::LostTask(number));
-            }
+        if std::mem::take(&mut state.panic_unread)
+            && let Kind::Script(number, ..) = state.kind
+        {
+            self.log.push(Event::LostTask(number));
         }
     }
 

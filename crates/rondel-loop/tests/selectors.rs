@@ -404,11 +404,10 @@ fn without_descriptors_a_loop_cannot_be_made_and_one_that_is_there_goes_on() {
     let RunError::Selector(error) = error else {
         panic!("{error:?}")
     };
-    let words = error.to_string();
-    assert!(
-        words.contains("descriptor") || words.contains("open files"),
-        "{words}"
-    );
+    // What was attempted, and behind it why that failed.
+    let why = error.get_ref().and_then(|error| error.source()).unwrap();
+    let why = why.downcast_ref::<io::Error>().unwrap();
+    assert_eq!(why.raw_os_error(), Some(exhausted), "{error}: {why}");
     assert!(matches!(
         rondel_loop::run(async {}),
         Err(RunError::Selector(_))
