@@ -273,7 +273,7 @@ fn other_peoples_combinators_keep_the_task() {
                 running().unwrap()
             })
             .await;
-            drop(select(pending::<()>(), ready(())).await);
+            let _first = select(pending::<()>(), ready(())).await;
             (one.unwrap(), name)
         })
         .named("joining");
