@@ -2,7 +2,8 @@
 //!
 //! Set for the time of a turn and of a poll, and restored after, so that turns of different executors may nest. Plain
 //! pointers in constant thread-locals without destructors: each is valid because the guard that set it also borrows what
-//! it points to, and clears it before that borrow ends.
+//! it points to, and clears it before that borrow ends. The guards live in frames of this crate and are never handed out,
+//! so none can be forgotten, or dropped out of order.
 
 use std::cell::Cell;
 use std::ptr;

@@ -72,6 +72,7 @@ pub(crate) struct Local {
     /// What few tasks have: names, callbacks, scopes. Apart from the header, so that the many pay nothing for it.
     pub(crate) extras: RefCell<HashMap<u64, Extras, IdHash>>,
     pub(crate) next_id: Cell<u64>,
+    pub(crate) next_token: Cell<u64>,
     pub(crate) claims: LocalClaims,
     /// Tasks spawned and not finished, cleanups among them.
     pub(crate) alive: Cell<usize>,
@@ -97,6 +98,7 @@ impl Core {
                 tasks: RefCell::default(),
                 extras: RefCell::default(),
                 next_id: Cell::new(1),
+                next_token: Cell::new(0),
                 claims: LocalClaims::default(),
                 alive: Cell::new(0),
                 cleanups: Cell::new(0),
@@ -237,6 +239,13 @@ impl Local {
         self.extras.borrow_mut().shrink_to_fit();
         let tasks = self.tasks.take();
         drop(tasks);
+    }
+
+    /// The next number of a done-callback.
+    pub(crate) fn take_token(&self) -> u64 {
+        let token = self.next_token.get();
+        self.next_token.set(token + 1);
+        token
     }
 
     /// The next task number: never used again by this executor.

@@ -29,7 +29,7 @@ impl Waits {
     pub const NOTHING: Self = Self(0);
     /// For time to pass.
     pub const TIME: Self = Self(1);
-    /// For another task; the detail is that task's registry slot.
+    /// For another task; the detail is the low half of that task's number.
     pub const TASK: Self = Self(2);
     /// For a descriptor to become readable; the detail is the loop's index of it.
     pub const READABLE: Self = Self(3);

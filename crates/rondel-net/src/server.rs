@@ -72,6 +72,21 @@ where
 }
 
 /// Sets a [`Server`] up.
+///
+/// ```
+/// use rondel_net::{ListenOptions, ServerOptions};
+///
+/// # rondel_loop::run(async {
+/// let server = ServerOptions::new()
+///     .listen(ListenOptions::new().backlog(1000))
+///     .limit(1024)
+///     .serve(async |_reader, writer| writer.write_all(b"hello\n").await, "127.0.0.1:0")
+///     .await?;
+/// server.close();
+/// server.wait_closed().await;
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "a builder does nothing unless it is used"]
 pub struct ServerOptions {

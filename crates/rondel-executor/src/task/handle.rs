@@ -129,7 +129,7 @@ impl<T> Task<T> {
             Spawner::of(&header.home.to_arc())?.push(Rc::new(call));
             return None;
         }
-        let token = local.take_id();
+        let token = local.take_token();
         local.with_extras(header, |extras| {
             extras.done.push((token, Box::new(callback)));
         });
@@ -178,7 +178,7 @@ impl<T> Task<T> {
                 }
                 local.with_extras(header, |extras| extras.watchers.push(waker));
             }
-            Waits::TASK.label(header.slot.get());
+            Waits::TASK.label(header.id() as u32);
             Poll::Pending
         })
     }
@@ -263,7 +263,7 @@ impl<T> Future for Task<T> {
         };
         match Pin::new(&mut *raw).poll(cx) {
             Poll::Pending => {
-                Waits::TASK.label(raw.metadata().slot.get());
+                Waits::TASK.label(raw.metadata().id() as u32);
                 Poll::Pending
             }
             Poll::Ready(output) => {

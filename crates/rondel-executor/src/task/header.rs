@@ -16,7 +16,7 @@ pub(crate) struct Header {
     waits: Cell<Waits>,
     /// Where the registry keeps the task once it has been suspended.
     pub(crate) slot: Cell<u32>,
-    /// What exactly it waits on, in terms of `waits`: for a task, the slot of the one it awaits.
+    /// What exactly it waits on, in terms of `waits`: for a task, the low half of the number of the one it awaits.
     waits_on: Cell<u32>,
 }
 

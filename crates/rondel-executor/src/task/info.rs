@@ -99,8 +99,8 @@ impl TaskInfo {
         self.waits
     }
 
-    /// What exactly it waited on; [`Waits`] says in terms of what. For [`Waits::TASK`] it is the awaited task's
-    /// [`slot`](TaskInfo::slot).
+    /// What exactly it waited on; [`Waits`] says in terms of what. For [`Waits::TASK`] it is the low half of
+    /// the awaited task's [`id`](TaskInfo::id).
     pub const fn waits_on(&self) -> u32 {
         self.waits_on
     }

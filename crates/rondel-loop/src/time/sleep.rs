@@ -118,7 +118,7 @@ impl Sleep {
 
     /// Arms the timer at the first poll. A deadline that has passed is due at the loop's next look.
     fn arm(&mut self, made_in: Option<Rc<State>>, cx: &Context<'_>) {
-        let state = made_in.unwrap_or_else(|| Rc::clone(current::expect("sleep").state()));
+        let state = awaited_in(made_in);
         let deadline = match self.deadline {
             Deadline::At(deadline) => deadline,
             Deadline::After(delay) if delay.is_zero() => {
@@ -134,6 +134,19 @@ impl Sleep {
             .insert(deadline, Action::Wake(cx.waker().clone()));
         self.progress = Progress::Armed(state, key);
         Waits::TIME.label(0);
+    }
+}
+
+/// The loop whose timer it is to be: the one that runs, even if the sleep was made in another, which may have ended.
+fn awaited_in(made_in: Option<Rc<State>>) -> Rc<State> {
+    let same = current::with(|running| match (running, &made_in) {
+        (Some(running), Some(made_in)) => Rc::ptr_eq(running, made_in),
+        (None, Some(made_in)) => !made_in.closed.get(),
+        _ => false,
+    });
+    match made_in {
+        Some(made_in) if same => made_in,
+        _ => Rc::clone(current::expect("sleep").state()),
     }
 }
 

@@ -40,6 +40,18 @@ pub struct TcpListener {
 }
 
 /// Sets a [`TcpListener`] up.
+///
+/// ```
+/// use rondel_net::ListenOptions;
+///
+/// # rondel_loop::run(async {
+/// let options = ListenOptions::new().backlog(16).reuse_port(true);
+/// let one = options.bind(([127, 0, 0, 1], 0))?;
+/// let two = options.bind(one.local_addr())?;
+/// assert_eq!(one.local_addr(), two.local_addr());
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing unless it is used"]
 pub struct ListenOptions {
