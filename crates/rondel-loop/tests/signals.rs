@@ -211,6 +211,27 @@ fn loops_on_several_threads_all_learn_of_it() {
 }
 
 #[test]
+fn a_place_is_free_again_when_its_loop_is_gone_and_too_many_are_refused() {
+    let _alone = alone();
+    // More loops than can listen at a time, one after the other.
+    for _ in 0..100 {
+        new_loop().add_signal_handler(Signal::USER2, || {}).unwrap();
+    }
+    let mut loops = Vec::new();
+    let error = loop {
+        let lp = new_loop();
+        match lp.add_signal_handler(Signal::USER2, || {}) {
+            Ok(()) => loops.push(lp),
+            Err(error) => break error,
+        }
+        assert!(loops.len() <= 64);
+    };
+    assert!(error.to_string().contains("64 event loops"), "{error}");
+    loops.pop();
+    new_loop().add_signal_handler(Signal::USER2, || {}).unwrap();
+}
+
+#[test]
 fn signals_of_different_kinds_keep_apart() {
     let _alone = alone();
     let mut lp = new_loop();

@@ -105,6 +105,30 @@ fn what_is_not_read_is_announced_again() {
 }
 
 #[test]
+fn one_that_is_queued_is_not_queued_again() {
+    // Looks after every entry, so that the descriptor is found ready many times before the callback's turn.
+    let mut lp = EventLoop::builder().batch_entries(1).build().unwrap();
+    let (here, mut there) = pair();
+    let trace = Trace::new();
+    let (noted, source) = (trace.clone(), here.try_clone().unwrap());
+    lp.add_reader(&here, move || {
+        noted.note((&source).read(&mut [0; 16]).is_ok());
+    })
+    .unwrap();
+    for _ in 0..20 {
+        lp.call_soon(|| {});
+    }
+    there.write_all(b"x").unwrap();
+    lp.run_until_complete(async {
+        for _ in 0..40 {
+            yield_now().await;
+        }
+    })
+    .unwrap();
+    assert_eq!(trace.take(), [true]);
+}
+
+#[test]
 fn a_writer_is_called_while_there_is_room() {
     let mut lp = new_loop();
     let (mut reader, writer) = pipe();
