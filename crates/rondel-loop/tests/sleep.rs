@@ -294,11 +294,12 @@ fn a_sleep_that_moves_to_another_task_wakes_that_one() {
 #[test]
 fn a_sleep_that_is_awaited_in_another_loop_than_it_was_made_in_ends_there() {
     // Made in a loop that has ended since, and in one that stands still.
-    let made = rondel_loop::run(async { sleep(Duration::from_micros(50)) }).unwrap();
+    let made =
+        rondel_loop::run(poll_fn(|_| Poll::Ready(sleep(Duration::from_micros(50))))).unwrap();
     rondel_loop::run(made).unwrap();
     let mut other = EventLoop::new().unwrap();
     let made = other
-        .run_until_complete(async { sleep(Duration::from_micros(50)) })
+        .run_until_complete(poll_fn(|_| Poll::Ready(sleep(Duration::from_micros(50)))))
         .unwrap();
     rondel_loop::run(made).unwrap();
     assert_eq!(other.next_deadline(), None);
