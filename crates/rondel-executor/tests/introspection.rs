@@ -172,7 +172,7 @@ fn awaiting_a_task_shows_which() {
     let _others: Vec<_> = (0..3).map(|_| executor.spawn(pending::<()>())).collect();
     // Awaited before it has been polled for the first time, as usual.
     let parent = executor.spawn(async {
-        let child = harness::here().spawn(pending::<()>());
+        let child = here().spawn(pending::<()>());
         child.await
     });
     executor.run_until_idle();
