@@ -432,6 +432,12 @@ fn from_the_wakers_of_everything_that_can_be_awaited() {
         );
         let task = spawn(sleep(Duration::from_micros(300)));
         check("task", pried(&local, task).await);
+        let task = spawn(sleep(Duration::from_micros(300)));
+        check(
+            "done",
+            pried(&local, async move { task.done().await }).await,
+        );
+
         let (registration, socket, mut there) = source(&local);
         let later = local.clone();
         spawn(async move {
