@@ -105,7 +105,13 @@ fn an_idle_connection_takes_little() {
         let before = LIVE.get();
         let some: Vec<_> = (0..50).map(|_| pair()).collect();
         let each = (LIVE.get() - before) / some.len() as isize;
-        assert!(each < 512, "{each} bytes");
+        // On poll(2), `polling` keeps tables of its own, which grow in steps.
+        let limit = if cfg!(polling_test_poll_backend) {
+            1024
+        } else {
+            512
+        };
+        assert!(each < limit, "{each} bytes");
 
         // Once something has gone through, as little.
         for (ours, mut peer) in some {
@@ -121,7 +127,7 @@ fn an_idle_connection_takes_little() {
             let used = LIVE.get();
             drop((reader, writer));
             let each = used - LIVE.get();
-            assert!(each < 700, "{each} bytes");
+            assert!(each < limit + 200, "{each} bytes");
         }
     })
     .unwrap();
