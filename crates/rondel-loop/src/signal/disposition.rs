@@ -92,8 +92,7 @@ fn before() -> MutexGuard<'static, [Option<(libc::sigaction, usize)>; 65]> {
 /// Runs as a signal handler: atomics, and what [`Ring::ring`] does.
 extern "C" fn on_signal(number: libc::c_int) {
     RUNNING.fetch_add(1, Ordering::SeqCst);
-    // SAFETY: always valid to call; the location it points to is this thread's.
-    let errno = unsafe { errno_location() };
+    let errno = errno_location();
     // SAFETY: `errno_location` points to this thread's errno, an int that nobody else touches.
     let saved = unsafe { *errno };
     let bit = 1_u64 << ((number - 1) & 63);
@@ -120,7 +119,7 @@ extern "C" fn on_signal(number: libc::c_int) {
 }
 
 /// Where this thread's errno is.
-unsafe fn errno_location() -> *mut libc::c_int {
+fn errno_location() -> *mut libc::c_int {
     #[cfg(any(target_os = "linux", target_os = "emscripten"))]
     // SAFETY: no preconditions.
     return unsafe { libc::__errno_location() };
