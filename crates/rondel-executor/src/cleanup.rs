@@ -5,7 +5,13 @@
 //! scope runs what was left to it one after the other, inner before outer, and its owner does not finish before.
 //!
 //! These are the building blocks: a combinator that drops other people's futures does so inside [`Scope::enter`] and then
-//! waits with [`Scope::wait`]; a future that needs cleaning calls [`leave`] from its destructor.
+//! waits with [`Scope::wait`]; a future that needs cleaning calls [`leave`] from its destructor. What programs use is made of
+//! them, in the files below: `bracket`, `defer`, `finally`.
+
+pub(crate) mod bracket;
+pub(crate) mod defer;
+pub(crate) mod finally;
+mod inline;
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -222,6 +228,41 @@ impl Scope {
         Waits::CLEANUP.label(0);
         Poll::Pending
     }
+}
+
+/// Drops what `drop_it` drops, and waits for what that left to clean up: *whoever cancels waits*, in one call.
+///
+/// # Cancel safety
+/// Dropped while it waits, it leaves the rest of the wait to the scope around.
+///
+/// ```
+/// use rondel_executor::{Executor, cancel_and_wait, defer};
+/// use std::{cell::Cell, rc::Rc};
+///
+/// let executor = Executor::new();
+/// let cleaned = Rc::new(Cell::new(false));
+/// let seen = Rc::clone(&cleaned);
+/// let task = executor.spawn(async move {
+///     let pending = Box::pin(async move {
+///         let _goodbye = defer(async move { cleaned.set(true) });
+///         std::future::pending::<()>().await
+///     });
+///     let mut pending = Some(pending);
+///     std::future::poll_fn(|cx| {
+///         let _ = pending.as_mut().unwrap().as_mut().poll(cx);
+///         std::task::Poll::Ready(())
+///     })
+///     .await;
+///     cancel_and_wait(|| drop(pending)).await;
+///     seen.get()
+/// });
+/// executor.run_until_idle();
+/// assert!(task.into_result().unwrap().unwrap());
+/// ```
+pub async fn cancel_and_wait(drop_it: impl FnOnce()) {
+    let scope = Scope::new();
+    scope.enter(drop_it);
+    scope.wait().await;
 }
 
 impl Scope {

@@ -7,16 +7,20 @@
 
 use std::cell::Cell;
 use std::ptr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::cleanup::Scope;
 use crate::core::Core;
+use crate::shield::{Frame, OpenShields};
 use crate::task::header::Header;
 
 struct Context {
     core: Cell<*const Arc<Core>>,
     task: Cell<*const Header>,
     scope: Cell<*const Scope>,
+    /// The innermost canceller around what is being polled.
+    frame: Cell<*const Frame>,
 }
 
 thread_local! {
@@ -25,6 +29,7 @@ thread_local! {
             core: Cell::new(ptr::null()),
             task: Cell::new(ptr::null()),
             scope: Cell::new(ptr::null()),
+            frame: Cell::new(ptr::null()),
         }
     };
 }
@@ -34,6 +39,7 @@ pub(crate) struct Turn<'a> {
     core: *const Arc<Core>,
     task: *const Header,
     scope: *const Scope,
+    frame: *const Frame,
     _borrowed: std::marker::PhantomData<&'a Arc<Core>>,
 }
 
@@ -43,6 +49,7 @@ impl<'a> Turn<'a> {
             core: context.core.replace(core),
             task: context.task.replace(ptr::null()),
             scope: context.scope.replace(ptr::null()),
+            frame: context.frame.replace(ptr::null()),
             _borrowed: std::marker::PhantomData,
         })
     }
@@ -54,6 +61,7 @@ impl Drop for Turn<'_> {
             context.core.set(self.core);
             context.task.set(self.task);
             context.scope.set(self.scope);
+            context.frame.set(self.frame);
         });
     }
 }
@@ -81,7 +89,7 @@ pub(crate) fn announce(task: *const Header) {
 /// Nothing is being polled any more, whether or not the harness got to run.
 #[inline]
 pub(crate) fn retire() {
-    // The scope needs no care: `with_scope` restores it, also when unwinding.
+    // Scope and frame need no care: `with_scope` and `with_frame` restore them, also when unwinding.
     CONTEXT.with(|context| context.task.set(ptr::null()));
 }
 
@@ -150,4 +158,46 @@ pub(crate) fn entered_scope() -> Option<Scope> {
     let scope = CONTEXT.with(|context| context.scope.get());
     // SAFETY: non-null only inside `with_scope`, which borrows the scope.
     unsafe { scope.as_ref() }.cloned()
+}
+
+/// Runs `f`, a poll, inside a canceller's frame.
+#[inline]
+pub(crate) fn with_frame<R>(frame: &Frame, f: impl FnOnce() -> R) -> R {
+    struct Restore<'a>(&'a Frame);
+    impl Drop for Restore<'_> {
+        #[inline]
+        fn drop(&mut self) {
+            let outer = self.0.outer.replace(ptr::null());
+            CONTEXT.with(|context| context.frame.set(outer));
+        }
+    }
+    // A frame that polls inside itself would be its own outer one; it cannot, since a poll has its future to itself.
+    debug_assert!(frame.outer.get().is_null(), "a frame is entered once");
+    frame
+        .outer
+        .set(CONTEXT.with(|context| context.frame.replace(frame)));
+    let _restore = Restore(frame);
+    f()
+}
+
+/// The shields of every canceller around the code that runs, from the innermost to the task.
+pub(crate) fn shields_around() -> Vec<Rc<OpenShields>> {
+    let mut around = Vec::new();
+    let mut frame = CONTEXT.with(|context| context.frame.get());
+    // SAFETY: non-null only inside `with_frame`, which borrows the frame; and each frame's `outer` is the one whose
+    // `with_frame` is still further up the stack.
+    while let Some(inside) = unsafe { frame.as_ref() } {
+        around.push(inside.shields());
+        frame = inside.outer.get();
+    }
+    with_task(|task| {
+        if let Some(header) = task
+            && let Some(local) = header.home.local.get()
+        {
+            around.push(local.with_extras(header, |extras| {
+                Rc::clone(extras.shields.get_or_insert_default())
+            }));
+        }
+    });
+    around
 }

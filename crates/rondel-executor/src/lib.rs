@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod callback;
+mod cancellable;
 mod claim;
 mod cleanup;
 mod context;
@@ -13,19 +14,25 @@ mod loop_bound;
 mod lost;
 mod ready_queue;
 mod remote;
+mod shield;
 mod spawner;
 mod task;
 mod thread_pool;
 mod wait;
 
 pub use callback::{Callback, Handle};
-pub use cleanup::{Cleanup, CleanupLimit, Scope, leave};
+pub use cancellable::Cancellable;
+pub use cleanup::bracket::bracket;
+pub use cleanup::defer::{Defer, defer};
+pub use cleanup::finally::finally;
+pub use cleanup::{Cleanup, CleanupLimit, Scope, cancel_and_wait, leave};
 pub use executor::{BatchEnd, Builder, Closed, Entered, Executor};
 pub use home::{HomeCell, ThreadId};
 pub use inbox::{Inbox, Notify};
 pub use loop_bound::{LoopBound, WrongThread};
 pub use lost::{Lost, LostKind, Sink};
 pub use remote::{ExecutorClosed, Remote, RemoteError, RemoteTask};
+pub use shield::{Shielded, shielded};
 pub use spawner::Spawner;
 pub use task::handle::{DoneToken, Task};
 pub use task::info::{Outcome, TaskId, TaskInfo};

@@ -8,6 +8,7 @@ use std::task::Waker;
 
 use crate::callback::OnDone;
 use crate::cleanup::Scope;
+use crate::shield::OpenShields;
 
 /// A callback for when the task is done, with the number that removes it.
 pub(crate) type DoneCallback = (u64, OnDone);
@@ -20,6 +21,8 @@ pub(crate) struct Extras {
     pub(crate) watchers: Vec<Waker>,
     /// What the task has left behind and must wait for.
     pub(crate) scope: Option<Scope>,
+    /// What inside the task is not to be interrupted.
+    pub(crate) shields: Option<Rc<OpenShields>>,
     /// The output of a task whose cleanup is still under way.
     pub(crate) parked: Option<Box<dyn Any>>,
     /// What the task panicked with, until somebody takes it.

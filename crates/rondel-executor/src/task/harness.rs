@@ -150,7 +150,7 @@ pub(super) fn drive<F: Future>(
     mut future: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<F::Output>> {
-    if header.has(Header::CANCEL) || local.closed.get() {
+    if local.closed.get() || (header.has(Header::CANCEL) && !postponed(header, local, cx)) {
         return Poll::Ready(drop_cancelled(header, local, future));
     }
     header.label(Waits::NOTHING, 0);
@@ -158,7 +158,7 @@ pub(super) fn drive<F: Future>(
         unreachable!("a task whose future is gone is cleaning up or finished");
     };
     match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
-        Ok(Poll::Pending) if header.has(Header::CANCEL) => {
+        Ok(Poll::Pending) if header.has(Header::CANCEL) && !postponed(header, local, cx) => {
             // Cancelled by itself, or by somebody it called: this is its suspension point.
             Poll::Ready(drop_cancelled(header, local, future))
         }
@@ -173,6 +173,15 @@ pub(super) fn drive<F: Future>(
             Poll::Ready(None)
         }
     }
+}
+
+/// Whether the drop has to wait, because a part of the future is shielded.
+#[cold]
+fn postponed(header: &Header, local: &Local, cx: &Context<'_>) -> bool {
+    let shields = local
+        .extras(header, |extras| extras.shields.clone())
+        .flatten();
+    shields.is_some_and(|shields| shields.postpone(cx))
 }
 
 #[cold]
