@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod callback;
+mod cancel_token;
 mod cancellable;
 mod claim;
 mod cleanup;
@@ -21,6 +22,7 @@ mod thread_pool;
 mod wait;
 
 pub use callback::{Callback, Handle};
+pub use cancel_token::{CancelOnDrop, CancelToken, UntilCancelled, WhenCancelled};
 pub use cancellable::Cancellable;
 pub use cleanup::bracket::bracket;
 pub use cleanup::defer::{Defer, defer};
