@@ -18,6 +18,7 @@ use crate::lost::{Lost, Sink};
 use crate::ready_queue::Entry;
 use crate::remote::Remote;
 use crate::spawner::Spawner;
+use crate::task::factory::TaskFactory;
 use crate::task::handle::{Task, cancel_all};
 use crate::task::harness;
 use crate::task::info::TaskInfo;
@@ -101,6 +102,13 @@ impl Builder {
     #[must_use]
     pub fn cleanup_limit(mut self, limit: CleanupLimit) -> Self {
         self.hooks.cleanup_limit = Some(limit);
+        self
+    }
+
+    /// Looks at every task before it begins; see [`Spawner::set_task_factory`]. Default: nothing does.
+    #[must_use]
+    pub fn task_factory(mut self, factory: TaskFactory) -> Self {
+        self.hooks.task_factory = Some(factory);
         self
     }
 
@@ -273,6 +281,7 @@ impl Executor {
             return Closed::default();
         }
         local.closed.set(true);
+        local.unusual.set(true);
         let leaked_before = core.leaked.load(Ordering::Relaxed);
         let cancelled = local.alive.get();
         self.drop_everything();

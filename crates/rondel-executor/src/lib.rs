@@ -18,6 +18,7 @@ mod remote;
 mod shield;
 mod spawner;
 mod task;
+mod task_local;
 mod thread_pool;
 mod wait;
 
@@ -36,10 +37,13 @@ pub use lost::{Lost, LostKind, Sink};
 pub use remote::{ExecutorClosed, Remote, RemoteError, RemoteTask};
 pub use shield::{Shielded, shielded};
 pub use spawner::Spawner;
+pub use task::factory::{NewTask, TaskBody, TaskFactory};
 pub use task::handle::{DoneToken, Task};
 pub use task::info::{Outcome, TaskId, TaskInfo};
 pub use task::join_error::{JoinError, PanicPayload};
 pub use task::main::Main;
+pub use task_local::snapshot::{SendTaskLocals, TaskLocals};
+pub use task_local::{NoTask, Scoped, TaskLocal};
 pub use thread_pool::{
     Drained, Job, JobError, RunningJob, ShutdownReport, SubmitError, ThreadPool, ThreadPoolBuilder,
 };
