@@ -10,6 +10,7 @@ mod event_loop;
 mod exception;
 mod handle;
 mod local;
+mod promise;
 mod readiness;
 mod receive_buffer;
 mod run;
@@ -27,6 +28,10 @@ pub use event_loop::{Builder, EventLoop};
 pub use exception::{ExceptionContext, ExceptionHandler};
 pub use handle::{LoopHandle, Outstanding};
 pub use local::LocalLoop;
+pub use promise::{
+    CallbackToken, Deferred, DeferredError, Promise, PromiseCancelled, RemotePromise,
+    RemoteSetError, Settled, SharedDeferred, promise,
+};
 pub use readiness::{Flush, Registration};
 pub use receive_buffer::ReceiveBuffer;
 pub use run::{RunOptions, Runner, run};
