@@ -171,6 +171,16 @@ impl Executor {
         self.spawner.spawn(future)
     }
 
+    /// Makes a task of `future` and polls it at once, if it is this executor's turn; see [`Spawner::spawn_eager`].
+    #[track_caller]
+    pub fn spawn_eager<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.spawner.spawn_eager(future)
+    }
+
     /// Schedules a callback; see [`Spawner::call_soon`].
     #[track_caller]
     #[inline]

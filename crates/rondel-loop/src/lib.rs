@@ -9,6 +9,7 @@ mod error;
 mod event_loop;
 mod exception;
 mod handle;
+mod inherit;
 mod local;
 mod promise;
 mod readiness;
@@ -16,6 +17,7 @@ mod receive_buffer;
 mod run;
 pub mod signal;
 mod state;
+mod tasks;
 pub mod time;
 mod timer;
 mod turn;
@@ -35,10 +37,14 @@ pub use promise::{
 pub use readiness::{Flush, Registration};
 pub use receive_buffer::ReceiveBuffer;
 pub use run::{RunOptions, Runner, run};
+pub use tasks::{all_tasks, current_task, spawn_eager};
 pub use time::{interval, interval_at, sleep, sleep_until, timeout, timeout_at, yield_now};
 pub use timer::TimerHandle;
 
 /// The layer below that runs tasks: what of it shows up here.
-pub use rondel_executor::{Handle, JoinError, RemoteError, RemoteTask, Task, TaskInfo};
+pub use rondel_executor::{
+    CancelToken, Handle, JoinError, RemoteError, RemoteTask, Task, TaskFactory, TaskInfo,
+    TaskLocal, TaskLocals,
+};
 /// The layer below that waits for descriptors: what of it shows up here.
 pub use rondel_poll::{Selector, SourceKind};

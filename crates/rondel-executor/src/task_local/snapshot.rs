@@ -40,6 +40,10 @@ impl TaskLocals {
         Self(inherited())
     }
 
+    pub(crate) fn share(&self) -> Shared {
+        self.0.clone()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
