@@ -178,20 +178,23 @@ fn a_panic_in_a_wrapper_is_the_tasks() {
     assert!(matches!(task.result(), Some(Err(JoinError::Panicked(_)))));
 }
 
-/// asyncio: `eager_task_factory`.
 #[test]
-fn it_can_have_every_task_start_eagerly() {
+fn an_eager_task_passes_through_it_too() {
     let executor = Executor::builder()
-        .task_factory(Rc::new(|task| task.start_eagerly()))
+        .task_factory(Rc::new(|task| {
+            task.set_name("eager");
+            task.wrap(async |body| body.await);
+        }))
         .build();
-    let outside = executor.spawn(async {});
-    assert!(!outside.is_finished(), "not outside a turn");
-    let inside = executor.spawn(async {
-        let inner = Spawner::current().unwrap().spawn(async { 1 });
-        inner.is_finished()
+    let outer = executor.spawn(async {
+        let inner = Spawner::current().unwrap().spawn_eager(async { 1 });
+        (inner.name(), inner.is_finished())
     });
     executor.run_until_idle();
-    assert!(inside.into_result().unwrap().unwrap());
+    assert_eq!(
+        outer.into_result().unwrap().unwrap(),
+        ("eager".into(), true)
+    );
 }
 
 #[test]

@@ -415,6 +415,22 @@ fn a_turn_inside_a_scope_keeps_the_scope_to_its_caller() {
 }
 
 #[test]
+fn a_handle_shows_the_values_of_its_task() {
+    let executor = Executor::new();
+    let task = executor.spawn(async {
+        NUMBER.set(1).unwrap();
+        yield_now().await;
+    });
+    let number = || task.locals().run(|| NUMBER.get());
+    assert_eq!(number(), None);
+    executor.run_until_idle();
+    assert!(task.is_finished());
+    assert_eq!(number(), Some(1));
+    let plain = executor.spawn(ready(()));
+    assert!(plain.locals().is_empty());
+}
+
+#[test]
 fn a_snapshot_runs_what_it_is_given_with_its_values_and_no_others() {
     let then = NUMBER.sync_scope(1, || NAME.sync_scope("then", TaskLocals::current));
     assert_eq!(then.len(), 2);

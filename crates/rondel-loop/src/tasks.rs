@@ -84,9 +84,9 @@ impl LocalLoop {
     /// Has `factory` called with every task that is started from now on; `None`: nothing. Gives the one before. asyncio:
     /// `set_task_factory`.
     ///
-    /// It can name the task, put a future around its own, and start it eagerly. What asyncio's can do and this one cannot: see
-    /// the future or its output, and return another kind of task. The main future, which may borrow, and cleanups do not
-    /// pass through it. Without one, nothing is paid for it; with one, a task costs two allocations more.
+    /// It can name the task and put a future around its own. What asyncio's can do and this one cannot: see the future or its
+    /// output, return another kind of task, start all tasks eagerly. The main future, which may borrow, and cleanups do
+    /// not pass through it. Without one, nothing is paid for it; with one, a task costs two allocations more.
     ///
     /// ```
     /// use rondel_loop::{EventLoop, spawn};

@@ -29,7 +29,6 @@ pub struct NewTask {
     id: TaskId,
     site: Site,
     name: Option<Rc<str>>,
-    eager: bool,
     /// `None` only while a wrapper is being made.
     body: Option<TaskBody>,
 }
@@ -59,11 +58,6 @@ impl NewTask {
         self.name = Some(name);
     }
 
-    /// Has the first poll run inside the call that spawns, as [`Spawner::spawn_eager`] does. asyncio: `eager_task_factory`.
-    pub fn start_eagerly(&mut self) {
-        self.eager = true;
-    }
-
     /// Puts a future around the task's own: to time its polls, to enter a tracing span, to run something before and after. A
     /// wrapper that ends without having run the body to its end cancels the task.
     ///
@@ -87,7 +81,6 @@ impl fmt::Debug for NewTask {
             .field("id", &self.id.0)
             .field("name", &self.name())
             .field("spawned_at", &format_args!("{}", self.site))
-            .field("eager", &self.eager)
             .finish_non_exhaustive()
     }
 }
@@ -96,8 +89,9 @@ impl Spawner {
     /// Has `factory` called with every task that is spawned from now on, `None`: nothing. Gives the one before. asyncio:
     /// `set_task_factory`.
     ///
-    /// It may name the task, put a future around its own, and start it eagerly; it sees neither the future's type nor its
-    /// output, and cannot put another kind of task in its place, as asyncio's can. While one is set, a spawn costs two
+    /// It may name the task and put a future around its own; it sees neither the future's type nor its output, and cannot put
+    /// another kind of task in its place, as asyncio's can. Nor can it start all tasks eagerly, which would reorder code
+    /// that did not ask for it: see [`spawn_eager`](Spawner::spawn_eager). While one is set, a spawn costs two
     /// allocations more. The main future, which borrows, and cleanups, which must run as they are, do not pass through it.
     /// A factory that panics makes the spawning call panic; one that spawns is called for that task, too.
     ///
@@ -131,7 +125,7 @@ impl Spawner {
     }
 }
 
-/// Makes a task as the factory wants it. Whether its first poll is to come at once is said beside it.
+/// Makes a task as the factory wants it.
 #[cold]
 pub(super) fn make<F>(
     core: &Arc<Core>,
@@ -139,7 +133,7 @@ pub(super) fn make<F>(
     factory: &TaskFactory,
     future: F,
     site: Site,
-) -> (Runnable<Header>, Raw<F::Output>, bool)
+) -> (Runnable<Header>, Raw<F::Output>)
 where
     F: Future + 'static,
     F::Output: 'static,
@@ -151,7 +145,6 @@ where
         id: TaskId(id),
         site,
         name: None,
-        eager: false,
         body: Some(Box::pin(async move { leave.set(Some(future.await)) })),
     };
     factory(&mut new);
@@ -167,7 +160,7 @@ where
     if let Some(name) = new.name {
         local.with_extras(task.metadata(), |extras| extras.name = Some(name));
     }
-    (runnable, task, new.eager)
+    (runnable, task)
 }
 
 /// A wrapped body, and where its output will be.

@@ -18,7 +18,7 @@ use crate::task::harness::{Raw, report_panic};
 use crate::task::header::{Header, NO_SLOT};
 use crate::task::info::{TaskId, TaskInfo};
 use crate::task::join_error::{JoinError, PanicPayload};
-use crate::task_local::snapshot::call_with;
+use crate::task_local::snapshot::{TaskLocals, call_with};
 use crate::task_local::values::inherited;
 use crate::wait::Waits;
 
@@ -118,6 +118,17 @@ impl<T> Task<T> {
     pub fn info(&self) -> Option<TaskInfo> {
         self.reach()
             .map(|(header, local)| TaskInfo::of(header, local))
+    }
+
+    /// The task-local values that the task has now; none once its outcome has been taken. asyncio: `Task.get_context`.
+    #[doc(alias = "get_context")]
+    pub fn locals(&self) -> TaskLocals {
+        let shared = self.reach().and_then(|(header, local)| {
+            local
+                .extras(header, |extras| extras.locals.clone())
+                .flatten()
+        });
+        TaskLocals::of(shared)
     }
 
     /// Calls `callback` when the task is done: through the ready queue, in the order of registration, also if it is done

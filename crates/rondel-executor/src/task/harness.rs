@@ -98,16 +98,12 @@ where
     F::Output: 'static,
 {
     let factory = local.hooks.borrow().task_factory.clone();
-    let (runnable, task, eager) = match factory {
+    let (runnable, task) = match factory {
         // Flags are those of tasks of our own: cleanups, and what brings an outcome to another thread.
         Some(factory) if flags == 0 && !local.closed.get() => {
-            let (runnable, task, at_once) = factory::make(core, local, &factory, future, site);
-            (runnable, task, eager || at_once)
+            factory::make(core, local, &factory, future, site)
         }
-        _ => {
-            let (runnable, task) = create(core, local, future, site, local.take_id(), flags);
-            (runnable, task, eager)
-        }
+        _ => create(core, local, future, site, local.take_id(), flags),
     };
     if local.closed.get() {
         // Nobody will run it any more: its future goes now, and the handle says `Cancelled`.

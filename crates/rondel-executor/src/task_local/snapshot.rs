@@ -40,6 +40,10 @@ impl TaskLocals {
         Self(inherited())
     }
 
+    pub(crate) fn of(values: Shared) -> Self {
+        Self(values)
+    }
+
     pub(crate) fn share(&self) -> Shared {
         self.0.clone()
     }
