@@ -18,7 +18,7 @@ use crate::task::harness;
 use crate::task::header::{Header, NO_SLOT};
 use crate::task::info::TaskInfo;
 use crate::task_local::snapshot::call_with;
-use crate::task_local::values::inherited;
+use crate::task_local::values::{inherited, may_inherit};
 
 /// A handle to an executor on its own thread: spawns tasks and schedules callbacks, `!Send` ones too. Cheap to clone.
 ///
@@ -208,6 +208,19 @@ impl Spawner {
 
 #[inline]
 fn schedule(
+    local: &Local,
+    site: &'static Location<'static>,
+    callback: impl FnOnce() + 'static,
+) -> Handle {
+    if may_inherit() {
+        schedule_inheriting(local, site, callback)
+    } else {
+        schedule_as_is(local, site, callback)
+    }
+}
+
+#[cold]
+fn schedule_inheriting(
     local: &Local,
     site: &'static Location<'static>,
     callback: impl FnOnce() + 'static,

@@ -197,16 +197,16 @@ fn in_a_scope_its_own_key_is_set_for_the_scope_and_others_for_the_task() {
 #[test]
 fn what_a_scope_starts_inherits_its_value() {
     run(async {
-        let child = NUMBER
-            .scope(7, async {
-                here().spawn(async {
-                    yield_now().await;
-                    NUMBER.get()
-                })
-            })
-            .await;
+        let mut child = None;
+        let starting = NUMBER.scope(7, async {
+            child = Some(here().spawn(async {
+                yield_now().await;
+                NUMBER.get()
+            }));
+        });
+        starting.await;
         assert_eq!(NUMBER.get(), None);
-        assert_eq!(child.await.unwrap(), Some(7));
+        assert_eq!(child.unwrap().await.unwrap(), Some(7));
     });
 }
 
@@ -508,10 +508,10 @@ fn values_live_as_long_as_somebody_has_inherited_them() {
     let inherited = Rc::clone(&value);
     let parent = executor.spawn(async move {
         OBJECT.set(inherited).unwrap();
-        here().spawn(pending::<()>())
+        (here().spawn(pending::<()>()),)
     });
     executor.run_until_idle();
-    let child = parent.into_result().unwrap().unwrap();
+    let (child,) = parent.into_result().unwrap().unwrap();
     assert_eq!(Rc::strong_count(&value), 2);
     child.cancel();
     executor.run_until_idle();

@@ -301,19 +301,16 @@ fn closing_the_loop_drops_those_that_are_queued_and_those_that_come_later() {
     let (promise, deferred) = promise::<_, Infallible>();
     let (later, waiting) = rondel_loop::promise::<(), Infallible>();
     let (one, two) = (Rc::clone(&held), Rc::clone(&held));
-    let waiting: SharedDeferred<(), Infallible> = lp
-        .run_until_complete(async move {
-            deferred.on_done(move |_| unreachable!("{one:?}"));
-            waiting.on_done(move |_| unreachable!("{two:?}"));
-            promise.set_result(()).unwrap();
-            waiting.shared()
-        })
-        .unwrap();
+    lp.run_until_complete(async {
+        deferred.on_done(move |_| unreachable!("{one:?}"));
+        waiting.on_done(move |_| unreachable!("{two:?}"));
+        promise.set_result(()).unwrap();
+    })
+    .unwrap();
     lp.close();
     assert_eq!(Rc::strong_count(&held), 2);
     later.set_result(()).unwrap();
     assert_eq!(Rc::strong_count(&held), 1);
-    drop(waiting);
 }
 
 #[test]

@@ -183,7 +183,7 @@ fn inside_a_loop_a_wakers_panic_goes_to_the_exception_handler() {
 
 /// A value whose clone and drop look at the promise it is in.
 struct Prying {
-    home: Rc<RefCell<Option<SharedDeferred<Prying, String>>>>,
+    home: Rc<RefCell<Option<SharedDeferred<Self, String>>>>,
     calls: Rc<Cell<u32>>,
 }
 

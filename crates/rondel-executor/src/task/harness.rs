@@ -27,7 +27,7 @@ use crate::task::eager::run_here;
 use crate::task::factory;
 use crate::task::header::{Header, NO_SLOT};
 use crate::task::info::TaskInfo;
-use crate::task_local::values::{inherited, within};
+use crate::task_local::values::{bequeath, may_inherit, within};
 use crate::wait::Waits;
 
 pin_project! {
@@ -150,8 +150,8 @@ where
             .metadata(header)
             .spawn_unchecked(move |_| harness, Core::schedule)
     };
-    if let Some(locals) = inherited() {
-        local.with_extras(task.metadata(), |extras| extras.locals = Some(locals));
+    if may_inherit() {
+        bequeath(task.metadata(), local);
     }
     (runnable, task)
 }
@@ -363,12 +363,18 @@ fn finish_detached<T>(header: &Header, local: &Local, output: Option<T>) {
 }
 
 /// Reports what the task panicked with, if it did and nobody has taken it.
+#[inline]
 pub(super) fn report_panic(header: &Header, local: &Local) {
     if header.has(Header::PANICKED) {
-        let payload = local.extras(header, |extras| extras.panic.take()).flatten();
-        if let Some(payload) = payload {
-            let lost = Lost::task_panicked(TaskInfo::of(header, local), payload);
-            within(header, local, || local.report(lost));
-        }
+        report_untaken(header, local);
+    }
+}
+
+#[cold]
+fn report_untaken(header: &Header, local: &Local) {
+    let payload = local.extras(header, |extras| extras.panic.take()).flatten();
+    if let Some(payload) = payload {
+        let lost = Lost::task_panicked(TaskInfo::of(header, local), payload);
+        within(header, local, || local.report(lost));
     }
 }

@@ -24,7 +24,7 @@ use crate::task::header::Header;
 use crate::task::info::TaskInfo;
 use crate::task::join_error::{JoinError, PanicPayload};
 use crate::task_local::snapshot::TaskLocals;
-use crate::task_local::values::inherited;
+use crate::task_local::values::bequeath;
 
 /// What the executor knows of the main future while it is being run.
 pub(crate) struct MainTask {
@@ -100,9 +100,7 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
                 queued: AtomicBool::new(false),
             }),
         });
-        if let Some(locals) = inherited() {
-            local.with_extras(&task.header, |extras| extras.locals = Some(locals));
-        }
+        bequeath(&task.header, local);
         *local.main.borrow_mut() = Some(Rc::clone(&task));
         task.waker.wake_by_ref();
         Some(Self {

@@ -85,20 +85,20 @@ impl Slot {
     }
 }
 
-/// A share of the values that are current: what is started now inherits them.
+/// Whether there may be values to inherit: all that starting something costs those who use none.
 #[inline]
-pub(crate) fn inherited() -> Shared {
+pub(crate) fn may_inherit() -> bool {
     context::with_place(|place| match place {
-        Place::Nowhere => None,
+        Place::Nowhere => false,
         // Without a table there is nothing in it.
-        Place::Task(header) if !header.has(Header::EXTRAS) => None,
-        place => share(&place),
+        Place::Task(header) => header.has(Header::EXTRAS),
+        Place::Slot(_) => true,
     })
 }
 
-#[cold]
-fn share(place: &Place<'_>) -> Shared {
-    match place {
+/// A share of the values that are current: what is started now inherits them.
+pub(crate) fn inherited() -> Shared {
+    context::with_place(|place| match place {
         Place::Nowhere => None,
         Place::Slot(slot) => slot.0.borrow().clone(),
         Place::Task(header) => {
@@ -107,6 +107,14 @@ fn share(place: &Place<'_>) -> Shared {
                 .extras(header, |extras| extras.locals.clone())
                 .flatten()
         }
+    })
+}
+
+/// Has a new task inherit the values that are current.
+#[cold]
+pub(crate) fn bequeath(header: &Header, local: &Local) {
+    if let Some(values) = inherited() {
+        local.with_extras(header, |extras| extras.locals = Some(values));
     }
 }
 
