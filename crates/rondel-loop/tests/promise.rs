@@ -255,6 +255,22 @@ fn it_is_reported_to_the_loop_it_was_made_in_also_after_that_ran() {
 }
 
 #[test]
+fn once_its_loop_is_closed_it_is_reported_to_the_one_that_runs() {
+    let (mut first, unheard) = reporting_loop();
+    let (promise, deferred) = first
+        .run_until_complete(async { promise::<u32, Broken>() })
+        .unwrap();
+    first.close();
+    first.set_exception_handler(Some(Rc::new(move |_, _| unheard.note(("?".into(), false)))));
+    promise.set_error(Broken("an orphan")).unwrap();
+    let (mut second, reports) = reporting_loop();
+    second
+        .run_until_complete(async move { drop(deferred) })
+        .unwrap();
+    assert_eq!(reports.take(), reported("an orphan"));
+}
+
+#[test]
 fn one_made_outside_is_reported_to_the_loop_that_runs() {
     let (mut lp, reports) = reporting_loop();
     let (promise, deferred) = promise::<u32, Broken>();

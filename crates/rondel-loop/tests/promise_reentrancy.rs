@@ -21,23 +21,32 @@ fn poll_with<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output
 }
 
 #[test]
-fn a_waker_that_keeps_the_promise_while_it_is_cloned_is_not_left_waiting() {
+fn a_waker_that_keeps_the_promise_while_it_is_cloned_is_neither_left_waiting_nor_kept() {
     for shared in [false, true] {
         let (promise, mut deferred) = promise::<u32, String>();
         let kept: Rc<Cell<Option<Promise<u32, String>>>> = Rc::new(Cell::new(Some(promise)));
+        let clones = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&clones);
         let waker = prying_waker(move |what| {
+            match what {
+                "clone" => counted.set(counted.get() + 1),
+                "drop" => counted.set(counted.get() - 1),
+                _ => {}
+            }
             if what == "clone"
                 && let Some(promise) = kept.take()
             {
                 promise.set_result(1).unwrap();
             }
         });
-        let polled = if shared {
-            poll_with(&mut deferred.shared(), &waker)
+        if shared {
+            let mut deferred = deferred.shared();
+            assert_eq!(poll_with(&mut deferred, &waker), Poll::Ready(Ok(1)));
+            assert_eq!(clones.get(), 0);
         } else {
-            poll_with(&mut deferred, &waker)
-        };
-        assert_eq!(polled, Poll::Ready(Ok(1)));
+            assert_eq!(poll_with(&mut deferred, &waker), Poll::Ready(Ok(1)));
+            assert_eq!(clones.get(), 0);
+        }
     }
 }
 

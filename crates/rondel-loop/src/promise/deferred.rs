@@ -118,8 +118,14 @@ impl<T, E> Future for Deferred<T, E> {
             return Poll::Ready(outcome);
         }
         self.state.await_alone(cx.waker());
-        // Looked at again: the waker's code may have kept the promise.
-        self.state.take().map_or(Poll::Pending, Poll::Ready)
+        // Looked at again: the waker's code may have kept the promise. Then nobody takes the waker out but us.
+        match self.state.take() {
+            Some(outcome) => {
+                self.state.stop_awaiting_alone();
+                Poll::Ready(outcome)
+            }
+            None => Poll::Pending,
+        }
     }
 }
 
