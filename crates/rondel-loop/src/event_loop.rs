@@ -2,10 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -205,12 +205,18 @@ impl Builder {
     }
 }
 
-/// A cleanup with the loop's limit around it.
-fn limited(cleanup: Cleanup, limit: Duration) -> Cleanup {
+/// A cleanup with the loop's limit around it. Not a `timeout`, which would wait for a shielded part inside: this is the last
+/// word.
+fn limited(mut cleanup: Cleanup, limit: Duration) -> Cleanup {
     Box::pin(async move {
-        if crate::time::timeout(limit, cleanup).await.is_err()
-            && let Ok(local) = LocalLoop::current()
-        {
+        let mut sleep = crate::time::sleep(limit);
+        let ended = poll_fn(|cx| match cleanup.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending => Pin::new(&mut sleep).poll(cx).map(|()| false),
+        })
+        .await;
+        drop(cleanup);
+        if !ended && let Ok(local) = LocalLoop::current() {
             local.call_exception_handler(&ExceptionContext::new(format!(
                 "a cleanup took longer than {limit:?}, and was dropped"
             )));

@@ -38,7 +38,10 @@ pub use readiness::{Flush, Registration};
 pub use receive_buffer::ReceiveBuffer;
 pub use run::{RunOptions, Runner, run};
 pub use tasks::{all_tasks, current_task, spawn_eager};
-pub use time::{interval, interval_at, sleep, sleep_until, timeout, timeout_at, yield_now};
+pub use time::{
+    CancelScope, ScopeCancelled, interval, interval_at, move_on_after, move_on_at, sleep,
+    sleep_until, timeout, timeout_at, yield_now,
+};
 pub use timer::TimerHandle;
 
 /// The layer below that runs tasks: what of it shows up here.
