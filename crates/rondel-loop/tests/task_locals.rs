@@ -150,6 +150,30 @@ fn what_another_thread_schedules_sees_none() {
 }
 
 #[test]
+fn what_a_job_sends_back_to_the_loop_sees_what_the_job_saw() {
+    let mut lp = EventLoop::new().unwrap();
+    lp.run_until_complete(async {
+        NAME.set("there and back".to_owned()).unwrap();
+        let handle = here().handle();
+        let task = to_thread(move || {
+            handle
+                .spawn_with(|| async {
+                    yield_now().await;
+                    NAME.get()
+                })
+                .unwrap()
+        });
+        let task = task.await.unwrap();
+        NAME.set("changed".to_owned()).unwrap();
+        while !task.is_finished() {
+            yield_now().await;
+        }
+        assert_eq!(task.await.unwrap(), Some("there and back".to_owned()));
+    })
+    .unwrap();
+}
+
+#[test]
 fn scheduled_between_runs_they_inherit_from_around_the_call() {
     let trace = Trace::new();
     let mut lp = EventLoop::new().unwrap();
