@@ -2,22 +2,43 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use rondel_executor::TaskLocals;
+use rondel_executor::{PanicPayload, TaskLocals};
+
+use crate::current;
+use crate::exception::ExceptionContext;
+
+/// Calls a callback with the values it has inherited. Its panic is reported in here, while they are current.
+pub(crate) fn call(locals: &TaskLocals, site: &'static Location<'static>, callback: impl FnOnce()) {
+    if locals.is_empty() {
+        return callback();
+    }
+    locals.run(|| {
+        let Err(payload) = catch_unwind(AssertUnwindSafe(callback)) else {
+            return;
+        };
+        match current::get("callback") {
+            Ok(local) => local.call_exception_handler(&ExceptionContext {
+                panic: Some(PanicPayload::new(payload)),
+                callback: Some(site),
+                ..ExceptionContext::new("a callback panicked")
+            }),
+            Err(_) => resume_unwind(payload),
+        }
+    });
+}
 
 /// A callback that is called again and again, with the values that are current now.
-pub(crate) fn inheriting(mut callback: impl FnMut() + 'static) -> impl FnMut() + 'static {
+pub(crate) fn inheriting(
+    site: &'static Location<'static>,
+    mut callback: impl FnMut() + 'static,
+) -> impl FnMut() + 'static {
     let locals = TaskLocals::current();
-    move || {
-        if locals.is_empty() {
-            callback();
-        } else {
-            locals.run(&mut callback);
-        }
-    }
+    move || call(&locals, site, &mut callback)
 }
 
 /// Runs `f`, a loop, without the caller's values: what the loop does between its entries is none of the caller's.

@@ -46,8 +46,8 @@ pub use timer::TimerHandle;
 
 /// The layer below that runs tasks: what of it shows up here.
 pub use rondel_executor::{
-    CancelToken, Handle, JoinError, RemoteError, RemoteTask, Task, TaskFactory, TaskInfo,
-    TaskLocal, TaskLocals,
+    CancelToken, Handle, JoinError, NewTask, NoTask, RemoteError, RemoteTask, Task, TaskFactory,
+    TaskInfo, TaskLocal, TaskLocals,
 };
 /// The layer below that waits for descriptors: what of it shows up here.
 pub use rondel_poll::{Selector, SourceKind};

@@ -166,7 +166,8 @@ impl LocalLoop {
     #[track_caller]
     pub fn add_reader(&self, fd: impl AsFd, callback: impl FnMut() + 'static) -> io::Result<()> {
         let site = Location::caller();
-        watch::add(&self.0, fd, Direction::Read, site, inheriting(callback))
+        let callback = inheriting(site, callback);
+        watch::add(&self.0, fd, Direction::Read, site, callback)
     }
 
     /// Calls `callback` whenever `fd` is writable; see [`add_reader`](LocalLoop::add_reader).
@@ -176,7 +177,8 @@ impl LocalLoop {
     #[track_caller]
     pub fn add_writer(&self, fd: impl AsFd, callback: impl FnMut() + 'static) -> io::Result<()> {
         let site = Location::caller();
-        watch::add(&self.0, fd, Direction::Write, site, inheriting(callback))
+        let callback = inheriting(site, callback);
+        watch::add(&self.0, fd, Direction::Write, site, callback)
     }
 
     /// Ends the watch for reading; `false` if there is none. A call that is queued already is not made.
@@ -201,7 +203,9 @@ impl LocalLoop {
         signal: Signal,
         callback: impl FnMut() + 'static,
     ) -> io::Result<()> {
-        crate::signal::set_callback(&self.0, signal, Location::caller(), inheriting(callback))
+        let site = Location::caller();
+        let callback = inheriting(site, callback);
+        crate::signal::set_callback(&self.0, signal, site, callback)
     }
 
     /// Ends what [`add_signal_handler`](LocalLoop::add_signal_handler) began; when nobody else listens, the signal does again

@@ -205,10 +205,33 @@ fn the_exception_handler_sees_the_values_of_what_failed() {
         NUMBER.set(3).unwrap();
         here().call_later(Duration::from_secs(1), || panic!("a timer"));
         NUMBER.set(4).unwrap();
+        let (promise, deferred) = rondel_loop::promise::<_, std::convert::Infallible>();
+        deferred.on_done(|_| panic!("a done-callback"));
+        NUMBER.set(5).unwrap();
         sleep(Duration::from_secs(2)).await;
+        promise.set_result(()).unwrap();
+        yield_now().await;
     })
     .unwrap();
-    assert_eq!(trace.take(), [Some(1), Some(2), Some(3)]);
+    assert_eq!(trace.take(), [Some(1), Some(2), Some(3), Some(4)]);
+}
+
+#[test]
+fn a_reader_that_panics_is_reported_with_its_values_and_where_it_was_added() {
+    let trace = Trace::new();
+    let mut lp = EventLoop::new().unwrap();
+    let noted = trace.clone();
+    lp.set_exception_handler(Some(Rc::new(move |lp, context| {
+        let site = context.callback.unwrap();
+        noted.note((NUMBER.get(), site.file().ends_with("task_locals.rs")));
+        lp.stop();
+    })));
+    let (mut near, far) = UnixStream::pair().unwrap();
+    near.write_all(b"x").unwrap();
+    NUMBER.sync_scope(6, || lp.add_reader(&far, || panic!("a reader")).unwrap());
+    lp.run_forever().unwrap();
+    assert_eq!(trace.take(), [(Some(6), true)]);
+    lp.remove_reader(&far);
 }
 
 /// asyncio's `Runner`: all of its mains run in one context.

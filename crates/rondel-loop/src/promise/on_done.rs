@@ -7,6 +7,7 @@ use std::rc::Rc;
 use rondel_executor::{Callback, Spawner, TaskLocals};
 
 use crate::current;
+use crate::inherit;
 use crate::promise::error::Settled;
 use crate::promise::state::State;
 
@@ -38,11 +39,7 @@ impl<F: FnOnce(Settled) + 'static> Done for DoneCall<F> {
 impl<F: FnOnce(Settled)> Callback for DoneCall<F> {
     fn call(self: Rc<Self>) {
         if let (Some(closure), Some(how)) = (self.closure.take(), self.how.get()) {
-            if self.locals.is_empty() {
-                closure(how);
-            } else {
-                self.locals.run(|| closure(how));
-            }
+            inherit::call(&self.locals, self.site, || closure(how));
         }
     }
 
