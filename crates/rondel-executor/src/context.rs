@@ -14,6 +14,7 @@ use crate::cleanup::Scope;
 use crate::core::Core;
 use crate::shield::{Frame, OpenShields};
 use crate::task::header::Header;
+use crate::wait::Waits;
 
 struct Context {
     core: Cell<*const Arc<Core>>,
@@ -139,6 +140,11 @@ pub(crate) fn with_task<R>(f: impl FnOnce(Option<&Header>) -> R) -> R {
     // SAFETY: non-null only between `announce` and `retire`, while the task is being polled and so alive; `f` cannot
     // keep the reference.
     f(unsafe { task.as_ref() })
+}
+
+/// What the task being polled was last said to wait for.
+pub(crate) fn waits() -> Waits {
+    with_task(|task| task.map_or(Waits::NOTHING, |header| header.waits().0))
 }
 
 /// Runs `f` with `scope` as the one that takes what is left behind.

@@ -7,6 +7,8 @@ mod claim;
 mod cleanup;
 mod context;
 mod core;
+mod crowd;
+mod error_group;
 mod executor;
 mod home;
 mod inbox;
@@ -17,6 +19,7 @@ mod remote;
 mod shield;
 mod spawner;
 mod task;
+mod task_group;
 mod thread_pool;
 mod wait;
 
@@ -26,6 +29,7 @@ pub use cleanup::bracket::bracket;
 pub use cleanup::defer::{Defer, defer};
 pub use cleanup::finally::finally;
 pub use cleanup::{Cleanup, CleanupLimit, Scope, cancel_and_wait, leave};
+pub use error_group::{DynError, ErrorGroup, GroupError};
 pub use executor::{BatchEnd, Builder, Closed, Entered, Executor};
 pub use home::{HomeCell, ThreadId};
 pub use inbox::{Inbox, Notify};
@@ -38,6 +42,7 @@ pub use task::handle::{DoneToken, Task};
 pub use task::info::{Outcome, TaskId, TaskInfo};
 pub use task::join_error::{JoinError, PanicPayload};
 pub use task::main::Main;
+pub use task_group::{Cancelled, Child, ChildInfo, TaskGroup, TaskScope, task_group, task_scope};
 pub use thread_pool::{
     Drained, Job, JobError, RunningJob, ShutdownReport, SubmitError, ThreadPool, ThreadPoolBuilder,
 };

@@ -43,6 +43,8 @@ impl Waits {
     pub const SIGNAL: Self = Self(7);
     /// For a name to be resolved.
     pub const NAME: Self = Self(8);
+    /// For the children of a group.
+    pub const CHILDREN: Self = Self(16);
     /// For something that a program labels itself.
     pub const OTHER: Self = Self(255);
 
@@ -68,6 +70,7 @@ impl Waits {
             Self::CLEANUP => "cleanup",
             Self::SIGNAL => "a signal",
             Self::NAME => "a name to be resolved",
+            Self::CHILDREN => "the children of a group",
             _ => "something",
         }
     }
