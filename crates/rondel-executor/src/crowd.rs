@@ -154,6 +154,18 @@ impl<P, M> Crowd<P, M> {
         self.slots.borrow_mut().take(key)
     }
 
+    /// Puts a member into the queue, unless it is there.
+    pub(crate) fn queue(&self, key: Key) {
+        let queued = {
+            let slots = self.slots.borrow();
+            let wake = &slots.slots[key.index()].wake;
+            wake.key() != key || !wake.mark()
+        };
+        if !queued {
+            self.wakes.push(key);
+        }
+    }
+
     /// Ends a turn: the member stays.
     pub(crate) fn keep(&self, turn: Turn<P>) {
         self.slots.borrow_mut().put_back(turn);

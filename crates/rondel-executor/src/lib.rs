@@ -5,6 +5,7 @@ mod callback;
 mod cancellable;
 mod claim;
 mod cleanup;
+mod combine;
 mod context;
 mod core;
 mod crowd;
@@ -20,6 +21,7 @@ mod shield;
 mod spawner;
 mod task;
 mod task_group;
+mod task_set;
 mod thread_pool;
 mod wait;
 
@@ -29,6 +31,14 @@ pub use cleanup::bracket::bracket;
 pub use cleanup::defer::{Defer, defer};
 pub use cleanup::finally::finally;
 pub use cleanup::{Cleanup, CleanupLimit, Scope, cancel_and_wait, leave};
+pub use combine::as_completed::{AsCompleted, as_completed};
+pub use combine::gather::{Gather, gather};
+pub use combine::race::{Race, race};
+pub use combine::select::{Either, select};
+pub use combine::shield::{Shield, shield};
+pub use combine::try_gather::{TryGather, try_gather};
+pub use combine::wait::{Done, ReturnWhen, Wait, wait};
+pub use combine::{OfIterator, OfTuple};
 pub use error_group::{DynError, ErrorGroup, GroupError};
 pub use executor::{BatchEnd, Builder, Closed, Entered, Executor};
 pub use home::{HomeCell, ThreadId};
@@ -43,6 +53,7 @@ pub use task::info::{Outcome, TaskId, TaskInfo};
 pub use task::join_error::{JoinError, PanicPayload};
 pub use task::main::Main;
 pub use task_group::{Cancelled, Child, ChildInfo, TaskGroup, TaskScope, task_group, task_scope};
+pub use task_set::TaskSet;
 pub use thread_pool::{
     Drained, Job, JobError, RunningJob, ShutdownReport, SubmitError, ThreadPool, ThreadPoolBuilder,
 };

@@ -219,7 +219,7 @@ impl<'env, E: 'env> TaskGroup<'env, E> {
             drop(future);
             return Child::refused(group.crowd.wakes());
         }
-        let child = Child::running(group.crowd.wakes(), group.body);
+        let child = Child::running(group.crowd.wakes());
         let node = Node::new(future, child.state());
         child.set_key(group.crowd.insert(Some(Box::pin(node)), about));
         child
@@ -261,7 +261,8 @@ impl<'env, E: 'env> TaskGroup<'env, E> {
         let group = &*self.0;
         if !group.closed.replace(true) {
             group.cancelled.set(true);
-            group.crowd.wakes().push(group.body);
+            // The group itself, and none of its members: they are not to be polled once more.
+            group.crowd.wakes().push(Key::NOBODY);
         }
     }
 

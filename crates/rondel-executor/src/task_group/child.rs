@@ -56,23 +56,23 @@ enum Stage {
 }
 
 impl<T> Child<T> {
-    /// `key` until the child has one of its own.
-    pub(super) fn running(wakes: &Arc<Wakes>, key: Key) -> Self {
-        Self::at(Stage::Running, wakes, key)
+    /// One that is about to be taken in, and gets its key then.
+    pub(super) fn running(wakes: &Arc<Wakes>) -> Self {
+        Self::at(Stage::Running, wakes)
     }
 
     /// One that never began.
     pub(super) fn refused(wakes: &Arc<Wakes>) -> Self {
-        Self::at(Stage::Ended, wakes, Key::NOBODY)
+        Self::at(Stage::Ended, wakes)
     }
 
-    fn at(stage: Stage, wakes: &Arc<Wakes>, key: Key) -> Self {
+    fn at(stage: Stage, wakes: &Arc<Wakes>) -> Self {
         Self(Rc::new(ChildState {
             value: Cell::new(None),
             stage: Cell::new(stage),
             awaiter: Cell::default(),
             wakes: Arc::clone(wakes),
-            key: Cell::new(key),
+            key: Cell::new(Key::NOBODY),
         }))
     }
 
