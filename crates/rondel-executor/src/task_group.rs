@@ -171,18 +171,16 @@ struct Shared<'env, E> {
     closed: Cell<bool>,
     /// `cancel()` was called.
     cancelled: Cell<bool>,
-    body: Key,
 }
 
 impl<'env, E: 'env> TaskGroup<'env, E> {
     fn new() -> Self {
         let crowd = Crowd::new();
-        let body = crowd.insert(None, About::body());
+        crowd.insert(None, About::body());
         Self(Rc::new(Shared {
             crowd,
             closed: Cell::new(false),
             cancelled: Cell::new(false),
-            body,
         }))
     }
 
