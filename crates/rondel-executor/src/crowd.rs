@@ -21,7 +21,7 @@ use std::task::{Context, Waker};
 
 pub(crate) use self::wakes::{Key, Wakes};
 
-use self::wakes::MemberWake;
+use self::wakes::{Home, MemberWake};
 
 /// Members `P`, each with something to be told about it, `M`.
 pub(crate) struct Crowd<P, M = ()> {
@@ -127,26 +127,20 @@ impl<P, M> Crowd<P, M> {
         }
     }
 
-    /// Begins a batch: the owner is being polled. How many turns the batch has at most.
-    pub(crate) fn batch(&self, cx: &Context<'_>) -> usize {
-        let from_afar = self.wakes.begin(cx.waker());
+    /// Begins a batch: the owner is being polled. Those who are ready now have their turns in it, and nobody else.
+    #[inline]
+    pub(crate) fn batch(&self, cx: &Context<'_>) -> Batch<'_, P, M> {
+        let (home, from_afar) = self.wakes.begin(cx.waker());
         for key in from_afar {
             if self.slots.borrow().woken_from_afar(key) {
                 self.wakes.push(key);
             }
         }
-        self.wakes.queued()
-    }
-
-    /// Ends a batch: if somebody is ready still or again, the owner is woken; otherwise the next wake will.
-    pub(crate) fn end_batch(&self, cx: &Context<'_>) {
-        self.wakes.end(cx.waker());
-    }
-
-    /// The next one in the queue: `None` when it is empty, `Some(None)` for one that has left since it was woken.
-    pub(crate) fn next(&self) -> Option<Option<Turn<P>>> {
-        let key = self.wakes.pop()?;
-        Some(self.slots.borrow_mut().take(key))
+        Batch {
+            crowd: self,
+            left: home.queued(),
+            home,
+        }
     }
 
     /// Gives a member its turn out of turn; `None` if it has left or its turn is now.
@@ -232,6 +226,37 @@ impl<P, M> Crowd<P, M> {
             .collect();
         members.sort_unstable_by_key(|(arrived, _)| *arrived);
         members.into_iter().map(|(_, member)| member).collect()
+    }
+}
+
+/// A batch under way. Dropped before its [`end`](Batch::end), it leaves the rest to the next one, and nobody is told of them:
+/// the owner knows.
+pub(crate) struct Batch<'a, P, M> {
+    crowd: &'a Crowd<P, M>,
+    home: &'a Home,
+    left: usize,
+}
+
+impl<P, M> Batch<'_, P, M> {
+    /// Whose turn it is; `None` at the end of the batch.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<Turn<P>> {
+        while self.left > 0 {
+            self.left -= 1;
+            let key = self.home.pop()?;
+            // Some have left since they were woken.
+            let turn = self.crowd.slots.borrow_mut().take(key);
+            if turn.is_some() {
+                return turn;
+            }
+        }
+        None
+    }
+
+    /// Ends it: if somebody is ready still or again, the owner is woken; otherwise the next wake will.
+    #[inline]
+    pub(crate) fn end(self, cx: &Context<'_>) {
+        self.home.end(cx.waker());
     }
 }
 

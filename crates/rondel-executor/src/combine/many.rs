@@ -14,9 +14,7 @@ pub(super) struct Many<F> {
     /// Those not begun. The first poll takes them in order; only what suspends there needs a box of its own.
     waiting: vec::IntoIter<F>,
     /// The place of the next one to begin.
-    next: usize,
-    /// The place that comes first: they begin here and go round.
-    count: usize,
+    next: Places,
     begun: Crowd<Begun<F>>,
     /// The box of one that has ended, for the next.
     spare: Option<Pin<Box<Option<F>>>>,
@@ -32,9 +30,11 @@ impl<F> Many<F> {
     pub(super) fn new(mut futures: Vec<F>, first: usize) -> Self {
         futures.rotate_left(first);
         Self {
-            count: futures.len(),
+            next: Places {
+                next: first,
+                count: futures.len(),
+            },
             waiting: futures.into_iter(),
-            next: first,
             begun: Crowd::new(),
             spare: None,
         }
@@ -44,8 +44,16 @@ impl<F> Many<F> {
     pub(super) fn len(&self) -> usize {
         self.waiting.len() + self.begun.len()
     }
+}
 
-    fn take_place(&mut self) -> usize {
+/// Counts through the places, from any of them on and round.
+struct Places {
+    next: usize,
+    count: usize,
+}
+
+impl Places {
+    fn take(&mut self) -> usize {
         let place = self.next;
         self.next = if place + 1 == self.count {
             0
@@ -54,15 +62,15 @@ impl<F> Many<F> {
         };
         place
     }
+}
 
-    fn boxed(&mut self, future: F) -> Pin<Box<Option<F>>> {
-        match self.spare.take() {
-            Some(mut spare) => {
-                spare.set(Some(future));
-                spare
-            }
-            None => Box::pin(Some(future)),
+fn boxed<F>(spare: &mut Option<Pin<Box<Option<F>>>>, future: F) -> Pin<Box<Option<F>>> {
+    match spare.take() {
+        Some(mut spare) => {
+            spare.set(Some(future));
+            spare
         }
+        None => Box::pin(Some(future)),
     }
 }
 
@@ -74,43 +82,47 @@ impl<F: Future> Many<F> {
         cx: &Context<'_>,
         mut ended: impl FnMut(usize, F::Output) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let batch = self.begun.batch(cx);
-        while let Some(future) = self.waiting.next() {
-            let member = (self.take_place(), self.boxed(future));
-            let turn = self.begun.begin(member, ());
-            self.poll(turn, &mut ended)?;
+        let Self {
+            waiting,
+            next,
+            begun,
+            spare,
+        } = self;
+        let mut batch = begun.batch(cx);
+        for future in waiting.by_ref() {
+            let member = (next.take(), boxed(spare, future));
+            let turn = begun.begin(member, ());
+            poll(begun, spare, turn, &mut ended)?;
         }
-        for _ in 0..batch {
-            match self.begun.next() {
-                Some(Some(turn)) => self.poll(turn, &mut ended)?,
-                Some(None) => {}
-                None => break,
-            }
+        while let Some(turn) = batch.next() {
+            poll(begun, spare, turn, &mut ended)?;
         }
-        self.begun.end_batch(cx);
+        batch.end(cx);
         ControlFlow::Continue(())
     }
+}
 
-    fn poll(
-        &mut self,
-        mut turn: Turn<Begun<F>>,
-        ended: &mut impl FnMut(usize, F::Output) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        let ((_, member), mut cx) = turn.parts();
-        let Some(future) = member.as_mut().as_pin_mut() else {
-            unreachable!("what has ended has left");
-        };
-        match future.poll(&mut cx) {
-            Poll::Pending => {
-                self.begun.keep(turn);
-                ControlFlow::Continue(())
-            }
-            Poll::Ready(output) => {
-                let (place, mut member) = self.begun.release(turn);
-                member.set(None);
-                self.spare = Some(member);
-                ended(place, output)
-            }
+#[inline]
+fn poll<F: Future>(
+    begun: &Crowd<Begun<F>>,
+    spare: &mut Option<Pin<Box<Option<F>>>>,
+    mut turn: Turn<Begun<F>>,
+    ended: &mut impl FnMut(usize, F::Output) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let ((_, member), mut cx) = turn.parts();
+    let Some(future) = member.as_mut().as_pin_mut() else {
+        unreachable!("what has ended has left");
+    };
+    match future.poll(&mut cx) {
+        Poll::Pending => {
+            begun.keep(turn);
+            ControlFlow::Continue(())
+        }
+        Poll::Ready(output) => {
+            let (place, mut member) = begun.release(turn);
+            member.set(None);
+            *spare = Some(member);
+            ended(place, output)
         }
     }
 }
@@ -118,8 +130,8 @@ impl<F: Future> Many<F> {
 impl<F: Future> Many<Cancellable<F>> {
     /// Cancels all, those not begun included, and puts them into the queue: run them next.
     pub(super) fn cancel(&mut self) {
-        while let Some(future) = self.waiting.next() {
-            let member = (self.take_place(), self.boxed(future));
+        for future in self.waiting.by_ref() {
+            let member = (self.next.take(), boxed(&mut self.spare, future));
             let turn = self.begun.begin(member, ());
             self.begun.keep(turn);
         }

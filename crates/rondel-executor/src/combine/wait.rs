@@ -72,6 +72,16 @@ impl<T> ReturnWhen<T> {
         Self::First(|outcome| matches!(outcome, Err(JoinError::Panicked(_))));
 }
 
+impl<T> ReturnWhen<T> {
+    fn is_met_by(&self, outcome: &Result<T, JoinError>) -> bool {
+        match self {
+            Self::FirstCompleted => true,
+            Self::First(is_it) => is_it(outcome),
+            Self::All => false,
+        }
+    }
+}
+
 impl<T, E> ReturnWhen<Result<T, E>> {
     /// As soon as one has failed: returned an error, or panicked. One that was cancelled has not failed. asyncio:
     /// `FIRST_EXCEPTION`.
@@ -165,15 +175,6 @@ impl<T> Wait<T> {
         }
         (done, pending)
     }
-
-    fn note(&mut self, done: Done<T>) {
-        self.enough |= match self.until {
-            ReturnWhen::FirstCompleted => true,
-            ReturnWhen::First(is_it) => is_it(&done.outcome),
-            ReturnWhen::All => false,
-        };
-        self.done.push(done);
-    }
 }
 
 /// The outcome of a task, if it is done. Otherwise `cx` is woken when it is.
@@ -197,27 +198,29 @@ impl<T> Future for Wait<T> {
     type Output = (Vec<Done<T>>, Vec<Task<T>>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        for _ in 0..self.tasks.batch(cx) {
-            match self.tasks.next() {
-                Some(Some(mut turn)) => {
-                    let ((place, task), mut cx) = turn.parts();
-                    match finished(*place, task, &mut cx) {
-                        None => self.tasks.keep(turn),
-                        Some(done) => {
-                            let (_, taken) = self.tasks.release(turn);
-                            drop(taken);
-                            self.note(done);
-                        }
-                    }
+        let Self {
+            tasks,
+            done,
+            until,
+            enough,
+        } = &mut *self;
+        let mut batch = tasks.batch(cx);
+        while let Some(mut turn) = batch.next() {
+            let ((place, task), mut cx) = turn.parts();
+            match finished(*place, task, &mut cx) {
+                None => tasks.keep(turn),
+                Some(ended) => {
+                    let (_, taken) = tasks.release(turn);
+                    drop(taken);
+                    *enough |= until.is_met_by(&ended.outcome);
+                    done.push(ended);
                 }
-                Some(None) => {}
-                None => break,
             }
         }
-        if self.enough || self.tasks.is_empty() {
+        batch.end(cx);
+        if *enough || tasks.is_empty() {
             return Poll::Ready(self.part());
         }
-        self.tasks.end_batch(cx);
         Waits::TASK.label(0);
         Poll::Pending
     }

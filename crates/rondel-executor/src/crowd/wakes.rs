@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::task::{Wake, Waker};
@@ -9,23 +10,26 @@ use std::task::{Wake, Waker};
 use super::afar::{Afar, Mark};
 use crate::home::HomeCell;
 
-/// A member's place, and which of those it is that have had it.
+/// A member's place, and which of those it is that have had it. One word, so that the queue moves it whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
-    index: u32,
-    generation: u32,
-}
+pub(crate) struct Key(u64);
 
 impl Key {
-    /// The key of nobody: waking it does nothing.
+    /// The key of nobody: waking it wakes the owner and no member.
     pub(crate) const NOBODY: Self = Self::new(u32::MAX, u32::MAX);
 
     pub(super) const fn new(index: u32, generation: u32) -> Self {
-        Self { index, generation }
+        Self((generation as u64) << 32 | index as u64)
+    }
+
+    /// The same place, for whoever has it next.
+    const fn successor(self) -> Self {
+        // It wraps after 2^32 members of one place whose wakers were all kept; then a late wake is a wake too many.
+        Self(self.0.wrapping_add(1 << 32))
     }
 
     pub(super) const fn index(self) -> usize {
-        self.index as usize
+        self.0 as u32 as usize
     }
 }
 
@@ -36,10 +40,10 @@ pub(crate) struct Wakes {
 }
 
 /// The half that belongs to the crowd's own thread.
-struct Home {
+pub(super) struct Home {
     queue: RefCell<VecDeque<Key>>,
-    /// Who polls the crowd.
-    owner: Cell<Option<Waker>>,
+    /// Who polls the crowd. One word, since it is taken out and put back with every wake.
+    owner: Cell<Option<Rc<Waker>>>,
     /// Whether the owner knows that somebody is ready: it was woken, or is looking right now.
     told: Cell<bool>,
 }
@@ -67,40 +71,28 @@ impl Wakes {
         push_at_home(self.home(), key);
     }
 
-    pub(super) fn pop(&self) -> Option<Key> {
-        self.home().queue.borrow_mut().pop_front()
-    }
-
-    pub(super) fn queued(&self) -> usize {
-        self.home().queue.borrow().len()
-    }
-
     /// The owner is being polled, with this waker. Gives what was woken on other threads.
-    pub(super) fn begin(&self, owner: &Waker) -> Vec<Key> {
+    #[inline]
+    pub(super) fn begin(&self, owner: &Waker) -> (&Home, Vec<Key>) {
         let home = self.home();
         home.told.set(true);
         let known = home.owner.take();
         let renew = !known.as_ref().is_some_and(|known| known.will_wake(owner));
         // Cloned and dropped with nothing borrowed or locked: both are the waker's own code.
-        home.owner
-            .set(if renew { Some(owner.clone()) } else { known });
-        if renew || self.afar.has_woken() {
+        if renew {
+            home.owner.set(Some(Rc::new(owner.clone())));
+            drop(known);
+        } else {
+            home.owner.set(known);
+        }
+        let woken = if renew || self.afar.has_woken() {
             let (woken, before) = self.afar.drain(owner.clone());
             drop(before);
             woken
         } else {
             Vec::new()
-        }
-    }
-
-    /// The poll of the owner ends.
-    pub(super) fn end(&self, owner: &Waker) {
-        let home = self.home();
-        if home.queue.borrow().is_empty() {
-            home.told.set(false);
-        } else {
-            owner.wake_by_ref();
-        }
+        };
+        (home, woken)
     }
 
     /// Nobody polls any more: lets go of the owner's waker and of the queue's room, which must not be left to be dropped on
@@ -112,6 +104,28 @@ impl Wakes {
         let queue = home.queue.take();
         let afar = self.afar.retire();
         drop((owner, queue, afar));
+    }
+}
+
+impl Home {
+    #[inline]
+    pub(super) fn pop(&self) -> Option<Key> {
+        self.queue.borrow_mut().pop_front()
+    }
+
+    #[inline]
+    pub(super) fn queued(&self) -> usize {
+        self.queue.borrow().len()
+    }
+
+    /// The poll of the owner ends.
+    #[inline]
+    pub(super) fn end(&self, owner: &Waker) {
+        if self.queue.borrow().is_empty() {
+            self.told.set(false);
+        } else {
+            owner.wake_by_ref();
+        }
     }
 }
 
@@ -151,9 +165,7 @@ impl MemberWake {
 
     /// For the same place, told apart from this one.
     pub(super) fn successor(&self) -> Arc<Self> {
-        // It wraps after 2^32 members of one place whose wakers were all kept; then a late wake is a wake too many.
-        let generation = self.key.generation.wrapping_add(1);
-        Self::new(&self.wakes, Key::new(self.key.index, generation))
+        Self::new(&self.wakes, self.key.successor())
     }
 
     pub(super) const fn key(&self) -> Key {

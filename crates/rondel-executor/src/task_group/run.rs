@@ -127,17 +127,14 @@ where
     fn run_batch(&mut self, cx: &Context<'_>) {
         let crowd = &self.shared.crowd;
         // Only those that are ready now, and all of them, whatever fails meanwhile: see them fail together.
-        for _ in 0..crowd.batch(cx) {
-            match crowd.next() {
-                Some(Some(turn)) => self.poll(turn),
-                Some(None) => {}
-                None => break,
-            }
+        let mut batch = crowd.batch(cx);
+        while let Some(turn) = batch.next() {
+            self.poll(turn);
         }
         if !self.failures.stopping && self.must_stop() {
             self.stop();
         }
-        crowd.end_batch(cx);
+        batch.end(cx);
     }
 
     fn must_stop(&self) -> bool {
