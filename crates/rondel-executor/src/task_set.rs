@@ -4,7 +4,6 @@ mod slots;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -214,17 +213,20 @@ impl<T: 'static> TaskSet<T> {
     {
         match &self.spawner {
             Some(spawner) => spawner.spawn(future),
-            None => Spawner::spawn_current(future)
-                .unwrap_or_else(|_| outside_a_turn(Location::caller())),
+            None => match Spawner::spawn_current(future) {
+                Ok(task) => task,
+                Err(_) => outside_a_turn(),
+            },
         }
     }
 }
 
 #[cold]
-fn outside_a_turn(site: &Location<'_>) -> ! {
+#[track_caller]
+fn outside_a_turn() -> ! {
     panic!(
-        "TaskSet::spawn at {site}: no executor's turn is under way on this thread; call it from a task or a callback, or make \
-         the set with `TaskSet::on`"
+        "TaskSet::spawn: no executor's turn is under way on this thread; call it from a task or a callback, or make the set \
+         with `TaskSet::on`"
     )
 }
 
