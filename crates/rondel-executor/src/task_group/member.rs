@@ -73,8 +73,10 @@ where
                 Ended::Failed(error)
             }
             None => {
+                // By its own handle: the group has nothing to do with it.
+                let alone = state.is_asked();
                 state.end(None);
-                Ended::Cancelled
+                if alone { Ended::Well } else { Ended::Cancelled }
             }
         })
     }

@@ -51,6 +51,15 @@ struct Failures<E> {
     cut: bool,
 }
 
+/// Dropped before it could go on in the caller, a panic has no other way out.
+impl<E> Drop for Failures<E> {
+    fn drop(&mut self) {
+        if let Some(payload) = self.panic.take() {
+            Lost::report_panic(payload);
+        }
+    }
+}
+
 impl<'env, R, E: 'env, B> Running<'env, R, E, B>
 where
     B: Future<Output = Result<R, E>>,
