@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use harness::{Alive, poll_once};
-use rondel_executor::{Executor, as_completed, gather, race, task_group, task_scope};
+use rondel_executor::{as_completed, gather, race, task_group, task_scope};
 
 /// Where a future leaves its waker, for whoever wants to wake it from wherever.
 #[derive(Clone, Default)]
@@ -147,22 +147,31 @@ fn a_late_wake_of_a_child_that_has_ended_does_not_reach_the_one_in_its_place() {
 }
 
 #[test]
-fn the_tasks_memory_is_not_held_by_a_childs_waker_on_another_thread() {
-    let (wakers, alive) = (Wakers::default(), Alive::new());
-    let executor = Executor::new();
-    let (mut leave, probe) = (wakers.leave::<()>(), alive.probe());
-    let task = executor.spawn(task_scope(async move |s| {
-        s.spawn(async move { (&mut leave).await });
-        let _probe = probe;
-        std::future::pending::<()>().await
-    }));
-    executor.run_until_idle();
-    task.cancel();
-    executor.run_until_idle();
-    drop(task);
-    assert_eq!(alive.count(), 0);
-    let late = wakers.take();
-    thread::spawn(move || drop(late)).join().unwrap();
+fn the_owners_waker_is_not_held_by_a_childs_that_outlives_the_group() {
+    let wakers = Wakers::default();
+    let owner = Arc::new(Unpark(thread::current(), AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&owner));
+    let mut cx = Context::from_waker(&waker);
+    for body_waits in [true, false] {
+        let mut leave = wakers.leave::<()>();
+        let mut scope = Box::pin(task_scope(async |s| {
+            s.spawn(async move { (&mut leave).await });
+            if body_waits {
+                std::future::pending::<()>().await;
+            }
+        }));
+        assert!(scope.as_mut().poll(&mut cx).is_pending());
+        assert!(scope.as_mut().poll(&mut cx).is_pending());
+        assert!(
+            Arc::strong_count(&owner) > 2,
+            "it is held while the group lives"
+        );
+        drop(scope);
+        let late = wakers.take();
+        assert!(!late.is_empty());
+        assert_eq!(Arc::strong_count(&owner), 2, "this one and `waker`");
+        thread::spawn(move || drop(late)).join().unwrap();
+    }
 }
 
 /// Parks the thread; for futures without an executor.
