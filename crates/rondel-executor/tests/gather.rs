@@ -73,7 +73,7 @@ fn nothing_gathered_is_an_empty_list() {
 #[test]
 fn what_is_gathered_may_borrow() {
     let lengths = run(async {
-        let words = vec![String::from("to"), String::from("be")];
+        let words = [String::from("to"), String::from("be")];
         gather(words.iter().map(|word| async move {
             yield_now().await;
             word.len()
@@ -493,7 +493,7 @@ fn a_shielded_gather_runs_on_and_a_gather_of_shields_lets_go_of_them() {
 #[test]
 #[should_panic(expected = "shield: no executor's turn is under way")]
 fn shield_outside_a_turn_says_so() {
-    let _ = shield(ready(()));
+    drop(shield(ready(())));
 }
 
 #[test]

@@ -153,9 +153,9 @@ fn the_owners_waker_is_not_held_by_a_childs_that_outlives_the_group() {
     let waker = Waker::from(Arc::clone(&owner));
     let mut cx = Context::from_waker(&waker);
     for body_waits in [true, false] {
-        let mut leave = wakers.leave::<()>();
+        let leave = wakers.leave::<()>();
         let mut scope = Box::pin(task_scope(async |s| {
-            s.spawn(async move { (&mut leave).await });
+            s.spawn(leave);
             if body_waits {
                 std::future::pending::<()>().await;
             }

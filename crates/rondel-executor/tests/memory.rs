@@ -462,7 +462,7 @@ fn a_child_of_a_group_takes_two_allocations_and_its_wakes_none() {
 #[test]
 fn a_group_gives_back_all_it_took() {
     let executor = warm();
-    let mut round = || {
+    let round = || {
         let task = executor.spawn(task_scope(async |s| {
             for n in 0..20 {
                 s.spawn(yield_times(n % 3));
@@ -472,6 +472,6 @@ fn a_group_gives_back_all_it_took() {
         task.into_result().unwrap().unwrap();
     };
     round();
-    let (counted, ()) = tally(&mut round);
+    let (counted, ()) = tally(round);
     assert_eq!((counted.blocks, counted.bytes), (0, 0));
 }
