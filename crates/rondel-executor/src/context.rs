@@ -15,6 +15,7 @@ use crate::core::Core;
 use crate::shield::{Frame, OpenShields};
 use crate::task::header::Header;
 use crate::task_local::values::Slot;
+use crate::wait::Waits;
 
 struct Context {
     core: Cell<*const Arc<Core>>,
@@ -219,6 +220,11 @@ pub(crate) fn for_each_suspended(mut f: impl FnMut(&Header)) {
         }
         next = suspended.outer;
     }
+}
+
+/// What the task being polled was last said to wait for.
+pub(crate) fn waits() -> Waits {
+    with_task(|task| task.map_or(Waits::NOTHING, |header| header.waits().0))
 }
 
 /// Runs `f` with `scope` as the one that takes what is left behind.

@@ -47,6 +47,8 @@ impl Waits {
     pub const CANCELLATION: Self = Self(16);
     /// For a promise to be kept.
     pub const PROMISE: Self = Self(17);
+    /// For the children of a group.
+    pub const CHILDREN: Self = Self(18);
     /// For something that a program labels itself.
     pub const OTHER: Self = Self(255);
 
@@ -74,6 +76,7 @@ impl Waits {
             Self::NAME => "a name to be resolved",
             Self::CANCELLATION => "a token to be cancelled",
             Self::PROMISE => "a promise",
+            Self::CHILDREN => "the children of a group",
             _ => "something",
         }
     }
