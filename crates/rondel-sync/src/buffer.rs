@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use crate::store::sealed::Order;
-use crate::wait_list::{HandOver, ListRef, WaitList, Waiter};
+use crate::wait_list::{HandOver, WaitList, Waiter};
 
 /// The room of a buffer without a limit; no number of items in memory uses it up.
 const UNLIMITED: isize = isize::MAX;
@@ -93,42 +93,49 @@ impl<S: Order> Buffer<S> {
     }
 
     /// Puts the item in, once there is room; gives it back if the buffer is closed.
+    ///
+    /// # Panics
+    ///
+    /// If the item is gone, after this was ready.
     #[inline]
-    pub(crate) fn poll_push<L: ListRef<(), ()>>(
-        &self,
+    pub(crate) fn poll_push<'a>(
+        &'a self,
         item: &mut Option<S::Item>,
-        waiter: Pin<&mut Waiter<L>>,
+        waiter: Pin<&mut Option<Waiter<&'a WaitList>>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), S::Item>> {
-        let mut take = || {
-            item.take()
-                .expect("an item is there until the future is ready")
-        };
-        if waiter.is_idle() {
-            if self.has_room() {
-                // The comparison that may panic runs before the room is taken.
-                self.store().push(take());
-                self.room.set(self.room.get() - 1);
-                return Poll::Ready(Ok(()));
-            }
-            if self.is_closed() {
-                return Poll::Ready(Err(take()));
-            }
+        // Room that nobody waits for is not there while this one waits.
+        if self.has_room() && waiter.is_none() {
+            // A comparison may panic; hence the room is taken last.
+            self.store().push(take(item));
+            self.room.set(self.room.get() - 1);
+            return Poll::Ready(Ok(()));
         }
-        ready!(waiter.poll(cx));
+        self.poll_place(item, waiter, cx)
+    }
+
+    fn poll_place<'a>(
+        &'a self,
+        item: &mut Option<S::Item>,
+        waiter: Pin<&mut Option<Waiter<&'a WaitList>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), S::Item>> {
+        if !self.is_closed() {
+            ready!(waiting(waiter, &self.putters).poll(cx));
+        }
         if self.is_closed() {
-            return Poll::Ready(Err(take()));
+            return Poll::Ready(Err(take(item)));
         }
         let place = Place(self);
-        self.store().push(take());
+        self.store().push(take(item));
         std::mem::forget(place);
         Poll::Ready(Ok(()))
     }
 
     /// To be called when a future of [`poll_push`](Self::poll_push) is dropped.
     #[inline]
-    pub(crate) fn give_up<L: ListRef<(), ()>>(&self, waiter: Pin<&mut Waiter<L>>) {
-        if !waiter.is_idle() && waiter.cancel().is_some() {
+    pub(crate) fn give_up(&self, waiter: Pin<&mut Waiter<&WaitList>>) {
+        if waiter.cancel().is_some() {
             drop(self.vacate());
         }
     }
@@ -191,6 +198,24 @@ impl<S: Order> Buffer<S> {
         self.state.set(State::Cleared);
         std::mem::take(&mut *self.store())
     }
+}
+
+fn take<T>(item: &mut Option<T>) -> T {
+    item.take()
+        .expect("an item is put or sent by a future that is not polled after it was ready")
+}
+
+/// The waiter that a future has, from when it has to wait.
+pub(crate) fn waiting<'a, 'w, H>(
+    mut waiter: Pin<&'w mut Option<Waiter<&'a WaitList<(), H>, (), H>>>,
+    list: &'a WaitList<(), H>,
+) -> Pin<&'w mut Waiter<&'a WaitList<(), H>, (), H>> {
+    if waiter.is_none() {
+        waiter.set(Some(Waiter::new(list, ())));
+    }
+    waiter
+        .as_pin_mut()
+        .expect("the waiter was put there just now")
 }
 
 /// A place that is given back if a comparison panics.

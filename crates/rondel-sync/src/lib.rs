@@ -13,11 +13,13 @@ mod store;
 
 mod buffer;
 
+pub mod broadcast;
 pub mod event;
 pub mod mpsc;
 pub mod oneshot;
 pub mod queue;
 pub mod semaphore;
+pub mod watch;
 
 pub use event::Event;
 pub use queue::{LifoQueue, PriorityQueue, Queue};

@@ -30,11 +30,12 @@ impl<T> Sender<T> {
     ///
     /// Dropped before it is ready, the future has sent nothing: the item is dropped with it, its
     /// place goes to the next.
+    #[inline]
     pub fn send(&self, item: T) -> Send<'_, T> {
         Send {
             shared: &self.shared,
             item: Some(item),
-            waiter: Waiter::new(self.shared.buffer.putters(), ()),
+            waiter: None,
         }
     }
 
@@ -116,14 +117,17 @@ pin_project! {
     pub struct Send<'a, T> {
         shared: &'a Shared<T>,
         item: Option<T>,
+        // Made only if it has to wait, which is the exception.
         #[pin]
-        waiter: Waiter<&'a WaitList>,
+        waiter: Option<Waiter<&'a WaitList>>,
     }
 
     impl<T> PinnedDrop for Send<'_, T> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            this.shared.buffer.give_up(this.waiter);
+            if let Some(waiter) = this.waiter.as_pin_mut() {
+                this.shared.buffer.give_up(waiter);
+            }
         }
     }
 }
@@ -134,8 +138,8 @@ impl<T> Future for Send<'_, T> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        assert!(this.item.is_some(), "`send` polled after it was ready");
-        let pushed = ready!(this.shared.buffer.poll_push(this.item, this.waiter, cx));
+        let buffer = &this.shared.buffer;
+        let pushed = ready!(buffer.poll_push(this.item, this.waiter, cx));
         Poll::Ready(match pushed {
             Ok(()) => {
                 this.shared.receiving.wake();

@@ -9,6 +9,7 @@ use futures_core::Stream;
 use pin_project_lite::pin_project;
 
 use super::{BaseQueue, GetNowaitError, QueueShutDown, Store, Turn};
+use crate::buffer::waiting;
 use crate::wait_list::{WaitList, Waiter};
 
 type Getter<'a> = Waiter<&'a WaitList<(), Turn>, (), Turn>;
@@ -23,14 +24,17 @@ pin_project! {
     pub struct Put<'a, S: Store> {
         queue: &'a BaseQueue<S>,
         item: Option<S::Item>,
+        // Made only if it has to wait, which is the exception.
         #[pin]
-        waiter: Waiter<&'a WaitList>,
+        waiter: Option<Waiter<&'a WaitList>>,
     }
 
     impl<S: Store> PinnedDrop for Put<'_, S> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            this.queue.buffer.give_up(this.waiter);
+            if let Some(waiter) = this.waiter.as_pin_mut() {
+                this.queue.buffer.give_up(waiter);
+            }
         }
     }
 }
@@ -40,7 +44,7 @@ impl<'a, S: Store> Put<'a, S> {
         Self {
             queue,
             item: Some(item),
-            waiter: Waiter::new(queue.buffer.putters(), ()),
+            waiter: None,
         }
     }
 }
@@ -51,7 +55,6 @@ impl<S: Store> Future for Put<'_, S> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        assert!(this.item.is_some(), "`put` polled after it was ready");
         let pushed = ready!(this.queue.buffer.poll_push(this.item, this.waiter, cx));
         Poll::Ready(match pushed {
             Ok(()) => {
@@ -131,14 +134,17 @@ pin_project! {
     #[must_use = "streams do nothing unless polled"]
     pub struct Items<'a, S: Store> {
         queue: &'a BaseQueue<S>,
+        // Made only if it has to wait.
         #[pin]
-        waiter: Getter<'a>,
+        waiter: Option<Getter<'a>>,
     }
 
     impl<S: Store> PinnedDrop for Items<'_, S> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if !this.waiter.is_idle() && this.waiter.cancel() == Some(Turn::Item) {
+            if let Some(waiter) = this.waiter.as_pin_mut()
+                && waiter.cancel() == Some(Turn::Item)
+            {
                 this.queue.pass_turn_on();
             }
         }
@@ -149,7 +155,7 @@ impl<'a, S: Store> Items<'a, S> {
     pub(super) fn new(queue: &'a BaseQueue<S>) -> Self {
         Self {
             queue,
-            waiter: Waiter::new(&queue.getters, ()),
+            waiter: None,
         }
     }
 }
@@ -160,14 +166,20 @@ impl<S: Store> Stream for Items<'_, S> {
     #[inline]
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.project();
-        if this.waiter.is_idle() {
+        let mut waiter = this.waiter;
+        if waiter
+            .as_ref()
+            .as_pin_ref()
+            .is_none_or(|waiter| waiter.is_idle())
+        {
             match this.queue.get_nowait() {
                 Ok(item) => return Poll::Ready(Some(item)),
                 Err(GetNowaitError::ShutDown) => return Poll::Ready(None),
                 Err(GetNowaitError::Empty) => {}
             }
         }
-        Poll::Ready(match ready!(this.waiter.poll(cx)) {
+        let waiter = waiting(waiter.as_mut(), &this.queue.getters);
+        Poll::Ready(match ready!(waiter.poll(cx)) {
             Turn::Item => this.queue.redeem(),
             Turn::End => None,
         })
