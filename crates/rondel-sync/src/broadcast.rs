@@ -29,6 +29,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
+use crate::buffer::waiting;
 use crate::wait_list::{WaitList, Waiter};
 
 mod error;
@@ -168,7 +169,7 @@ impl<T: Clone> Receiver<T> {
         Recv {
             shared: &self.shared,
             next: &mut self.next,
-            waiter: Waiter::new(&self.shared.waiting, ()),
+            waiter: None,
         }
     }
 
@@ -217,8 +218,9 @@ pin_project! {
     pub struct Recv<'a, T> {
         shared: &'a Shared<T>,
         next: &'a mut u64,
+        // Made only if it has to wait.
         #[pin]
-        waiter: Waiter<&'a WaitList>,
+        waiter: Option<Waiter<&'a WaitList>>,
     }
 }
 
@@ -232,7 +234,10 @@ impl<T: Clone> Future for Recv<'_, T> {
                 Ok(value) => return Poll::Ready(Ok(value)),
                 Err(TryRecvError::Closed) => return Poll::Ready(Err(RecvError::Closed)),
                 Err(TryRecvError::Lagged(n)) => return Poll::Ready(Err(RecvError::Lagged(n))),
-                Err(TryRecvError::Empty) => ready!(this.waiter.as_mut().poll(cx)),
+                Err(TryRecvError::Empty) => {
+                    let waiter = waiting(this.waiter.as_mut(), &this.shared.waiting);
+                    ready!(waiter.poll(cx));
+                }
             }
         }
     }

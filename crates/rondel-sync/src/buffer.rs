@@ -205,9 +205,12 @@ fn take<T>(item: &mut Option<T>) -> T {
         .expect("an item is put or sent by a future that is not polled after it was ready")
 }
 
-/// The waiter that a future has, from when it has to wait.
+/// A waiter of `list` that a future has from when it has to wait.
+type Lazy<'a, H> = Option<Waiter<&'a WaitList<(), H>, (), H>>;
+
+/// That waiter, made now if it was not yet.
 pub(crate) fn waiting<'a, 'w, H>(
-    mut waiter: Pin<&'w mut Option<Waiter<&'a WaitList<(), H>, (), H>>>,
+    mut waiter: Pin<&'w mut Lazy<'a, H>>,
     list: &'a WaitList<(), H>,
 ) -> Pin<&'w mut Waiter<&'a WaitList<(), H>, (), H>> {
     if waiter.is_none() {

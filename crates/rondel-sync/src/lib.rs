@@ -19,6 +19,8 @@ pub mod mpsc;
 pub mod oneshot;
 pub mod queue;
 pub mod semaphore;
+#[cfg(feature = "shared")]
+pub mod shared;
 pub mod watch;
 
 pub use event::Event;

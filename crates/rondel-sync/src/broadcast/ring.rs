@@ -10,6 +10,7 @@ pub(super) struct Ring<T> {
     /// A power of two of them, so that a number's slot is found by a mask.
     slots: Vec<Slot<T>>,
     capacity: u64,
+    mask: u64,
     /// The number of the next value.
     tail: u64,
 }
@@ -40,6 +41,7 @@ impl<T> Ring<T> {
         Self {
             slots: Vec::new(),
             capacity: capacity as u64,
+            mask: (capacity as u64).next_power_of_two() - 1,
             tail: 0,
         }
     }
@@ -56,8 +58,7 @@ impl<T> Ring<T> {
     /// Adds a value for so many receivers; returns the one that it displaces.
     pub(super) fn push(&mut self, value: T, receivers: usize) -> Option<T> {
         // The slots come into being one by one, up to a power of two that holds the capacity.
-        let most = self.capacity.next_power_of_two();
-        if (self.slots.len() as u64) < most && self.slots.len() as u64 == self.tail {
+        if self.tail <= self.mask && self.slots.len() as u64 == self.tail {
             self.slots.push(Slot {
                 value: Rc::new(None),
                 unread: 0,
@@ -100,9 +101,8 @@ impl<T> Ring<T> {
     }
 
     fn slot(&mut self, number: u64) -> &mut Slot<T> {
-        let mask = self.capacity.next_power_of_two() - 1;
         // Fits: there are no more slots than that.
-        &mut self.slots[(number & mask) as usize]
+        &mut self.slots[(number & self.mask) as usize]
     }
 }
 
