@@ -2,12 +2,14 @@
 
 mod harness;
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
 use futures_util::{FutureExt, StreamExt};
 use harness::{Task, Wakes, poll_once};
+use proptest::prelude::*;
 use rondel_sync::mpsc::{self, SendError, TryRecvError, TrySendError};
 
 #[test]
@@ -118,4 +120,74 @@ fn one_place_each_way_is_enough_for_ping_pong() {
     ));
     let done = (0..200).any(|_| matches!(poll_once(both.as_mut()), Poll::Ready(_)));
     assert!(done);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
+    #[test]
+    fn random_programs_agree_with_two_lines_of_a_model(
+        bound in 1..4usize,
+        program in prop::collection::vec((0..7u8, 0..4usize), 1..80),
+    ) {
+        let wakes = Wakes::new();
+        let (sender, mut receiver) = mpsc::channel(bound);
+        let mut sending: [Option<Task<mpsc::Send<'_, usize>>>; 4] = Default::default();
+        // What is in the channel; who waits for room, who has been let in but has not run.
+        let (mut items, mut line, mut let_in) = (VecDeque::new(), VecDeque::new(), Vec::new());
+        for (number, (what, slot)) in program.into_iter().enumerate() {
+            let room = items.len() + let_in.len() < bound;
+            match what {
+                0 => {
+                    prop_assert_eq!(sender.try_send(number).is_ok(), room);
+                    if room {
+                        items.push_back(number);
+                    }
+                }
+                1 | 2 if sending[slot].is_none() => {
+                    let mut task = Task::new(slot as u32, &wakes, sender.send(number));
+                    prop_assert_eq!(task.poll().is_ready(), room);
+                    if room {
+                        items.push_back(number);
+                    } else {
+                        sending[slot] = Some(task);
+                        line.push_back((slot, number));
+                    }
+                }
+                1..=3 => {
+                    if let Some(mut task) = sending[slot].take() {
+                        match let_in.iter().position(|&(other, _)| other == slot) {
+                            Some(index) => {
+                                prop_assert_eq!(task.ready(), Ok(()));
+                                items.push_back(let_in.remove(index).1);
+                            }
+                            None => {
+                                prop_assert!(task.is_pending());
+                                sending[slot] = Some(task);
+                            }
+                        }
+                    }
+                }
+                4 => {
+                    sending[slot] = None;
+                    line.retain(|&(other, _)| other != slot);
+                    let_in.retain(|&(other, _)| other != slot);
+                }
+                _ => prop_assert_eq!(receiver.try_recv().ok(), items.pop_front()),
+            }
+            let mut woken = Vec::new();
+            while items.len() + let_in.len() < bound
+                && let Some(next) = line.pop_front()
+            {
+                woken.push(next.0 as u32);
+                let_in.push(next);
+            }
+            prop_assert_eq!(wakes.take(), woken);
+            prop_assert_eq!(receiver.len(), items.len());
+        }
+        drop(sending);
+        drop(sender);
+        let rest: Vec<_> = std::iter::from_fn(|| receiver.try_recv().ok()).collect();
+        prop_assert_eq!(rest, items.into_iter().collect::<Vec<_>>());
+    }
 }

@@ -116,7 +116,7 @@ fn a_closure_that_panics_is_no_change_and_loses_no_value() {
 
 #[test]
 fn destructors_and_wakers_may_use_the_channel() {
-    struct Peek(u32, Rc<Cell<Option<watch::Receiver<Peek>>>>, Rc<Cell<u32>>);
+    struct Peek(u32, Rc<Cell<Option<watch::Receiver<Self>>>>, Rc<Cell<u32>>);
     impl Drop for Peek {
         fn drop(&mut self) {
             if let Some(receiver) = self.1.take() {
