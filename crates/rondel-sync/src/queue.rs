@@ -213,7 +213,8 @@ impl<S: Store> BaseQueue<S> {
     ///
     /// # Errors
     ///
-    /// [`QueueShutDown`] if the queue is shut down and nothing is left.
+    /// [`QueueShutDown`] if the queue is shut down and nothing is left that is not promised to
+    /// others. Should one of those give up, his item is there for a later call.
     ///
     /// # Cancel safety
     ///

@@ -253,6 +253,9 @@ pub struct Receiver<T> {
 impl<T> Receiver<T> {
     /// Receives the next item; `None` if the channel is closed and empty.
     ///
+    /// Empty of what is not handed to others: should one of those give up after the close, his item
+    /// is there for a later call.
+    ///
     /// # Cancel safety
     ///
     /// Nothing is lost when the future is dropped: what had been handed to it goes to the next.
