@@ -9,6 +9,9 @@ mod resolver;
 mod server;
 mod stream;
 mod tcp;
+#[cfg(feature = "tls-core")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls-core")))]
+pub mod tls;
 
 pub use connect::{
     AddressFamily, AttemptStep, ConnectAttempt, ConnectError, ConnectErrorKind, ConnectOptions,
