@@ -345,5 +345,5 @@ fn a_loop_that_closes_lets_go_of_everything() {
 }
 
 async fn server_forever(server: rondel_net::Server) {
-    server.serve_forever().await;
+    server.serve_forever().await.unwrap();
 }

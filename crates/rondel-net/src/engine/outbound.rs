@@ -19,7 +19,7 @@ const HIGH: usize = 64 * 1024;
 const LIMIT: usize = 16 * 1024 * 1024;
 
 /// A queue of chunks. Small writes join the last one; a large one is a chunk of its own.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Outbound {
     /// None is empty.
     chunks: VecDeque<Vec<u8>>,
@@ -27,25 +27,26 @@ pub(super) struct Outbound {
     sent: usize,
     /// How much is left of all of them.
     len: usize,
-    high: usize,
-    low: usize,
-    limit: usize,
+    /// `None`: as at the beginning, like nearly all of many connections.
+    limits: Option<Box<Limits>>,
     /// Above the high water mark, and not back at the low one since.
     paused: bool,
 }
 
-impl Default for Outbound {
-    fn default() -> Self {
-        Self {
-            chunks: VecDeque::new(),
-            sent: 0,
-            len: 0,
-            high: HIGH,
-            low: HIGH / 4,
-            limit: LIMIT,
-            paused: false,
-        }
-    }
+/// How much may be queued.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    high: usize,
+    low: usize,
+    hard: usize,
+}
+
+impl Limits {
+    const INITIAL: Self = Self {
+        high: HIGH,
+        low: HIGH / 4,
+        hard: LIMIT,
+    };
 }
 
 impl Outbound {
@@ -61,9 +62,19 @@ impl Outbound {
         self.paused
     }
 
+    #[inline]
+    fn limits(&self) -> Limits {
+        self.limits.as_deref().copied().unwrap_or(Limits::INITIAL)
+    }
+
+    fn limits_mut(&mut self) -> &mut Limits {
+        self.limits.get_or_insert_with(|| Box::new(Limits::INITIAL))
+    }
+
     /// Low, then high.
-    pub(super) const fn marks(&self) -> (usize, usize) {
-        (self.low, self.high)
+    pub(super) fn marks(&self) -> (usize, usize) {
+        let Limits { low, high, .. } = self.limits();
+        (low, high)
     }
 
     pub(super) fn set_marks(&mut self, high: Option<usize>, low: Option<usize>) -> io::Result<()> {
@@ -75,35 +86,38 @@ impl Outbound {
                 format!("the low water mark, {low}, is above the high one, {high}"),
             ));
         }
-        (self.low, self.high) = (low, high);
+        let limits = self.limits_mut();
+        (limits.low, limits.high) = (low, high);
         self.mark();
         Ok(())
     }
 
-    pub(super) const fn limit(&self) -> usize {
-        self.limit
+    pub(super) fn limit(&self) -> usize {
+        self.limits().hard
     }
 
     pub(super) fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
+        self.limits_mut().hard = limit;
     }
 
     /// Whether `more` bytes may be queued.
     pub(super) fn check_room(&self, more: usize) -> Result<(), WriteError> {
-        if self.len.saturating_add(more) > self.limit {
+        let limit = self.limit();
+        if self.len.saturating_add(more) > limit {
             return Err(WriteError::Full {
                 refused: more,
                 queued: self.len,
-                limit: self.limit,
+                limit,
             });
         }
         Ok(())
     }
 
     fn mark(&mut self) {
-        if self.len > self.high {
+        let Limits { high, low, .. } = self.limits();
+        if self.len > high {
             self.paused = true;
-        } else if self.len <= self.low {
+        } else if self.len <= low {
             self.paused = false;
         }
     }

@@ -59,7 +59,9 @@ impl Connection {
         high: Option<usize>,
         low: Option<usize>,
     ) -> io::Result<()> {
-        self.outbound.borrow_mut().set_marks(high, low)
+        self.outbound.borrow_mut().set_marks(high, low)?;
+        self.flow_changed();
+        Ok(())
     }
 
     pub(crate) fn hard_limit(&self) -> usize {
@@ -107,6 +109,7 @@ impl Connection {
                 } else {
                     self.watch(&registration);
                 }
+                self.flow_changed();
                 return Ok(());
             }
         }
@@ -129,11 +132,8 @@ impl Connection {
             Err(error) => return Err(self.fail(Attempt::Send, error).into()),
         };
         self.queue_rest(parts, sent);
-        if registration.ready().is_writable() {
-            self.send_soon();
-        } else {
-            self.watch(registration);
-        }
+        self.go_on_sending(registration);
+        self.flow_changed();
         Ok(())
     }
 
@@ -246,9 +246,9 @@ impl Connection {
 
     /// Sends what is queued, as far as the system takes it; a failure is noted.
     pub(super) fn send_queued(self: &Rc<Self>) {
-        if let Some(registration) = self.registration()
+        if !self.is_sent()
+            && let Some(registration) = self.registration()
             && registration.ready().is_writable()
-            && !self.is_sent()
         {
             // Whoever writes next is told.
             let _ = self.transmit(&registration, &[]);
@@ -335,12 +335,20 @@ impl Connection {
         if sent {
             self.unwatch(registration);
             self.on_sent();
-        } else if registration.ready().is_writable() {
+        } else {
+            self.go_on_sending(registration);
+        }
+        self.flow_changed();
+        Ok(())
+    }
+
+    /// Has the rest of the queue sent when it can be.
+    pub(super) fn go_on_sending(self: &Rc<Self>, registration: &Registration) {
+        if registration.ready().is_writable() {
             self.send_soon();
         } else {
             self.watch(registration);
         }
-        Ok(())
     }
 
     /// The queue is empty: what waited for that.
@@ -354,6 +362,13 @@ impl Connection {
         }
         if self.phase.get() == Phase::Closing {
             self.close_descriptor(Phase::Closed);
+        }
+    }
+
+    pub(super) fn flush_now(self: &Rc<Self>) {
+        self.send_queued();
+        if self.is_sent() {
+            self.on_sent();
         }
     }
 
@@ -374,7 +389,8 @@ impl Connection {
     }
 
     fn watch(self: &Rc<Self>, registration: &Registration) {
-        if !self.watching.replace(true) {
+        // An attendant is called in any case.
+        if !self.is_attended() && !self.watching.replace(true) {
             registration.set_callback(Some(Rc::clone(self) as Rc<dyn Callback>));
         }
     }
@@ -389,10 +405,7 @@ impl Connection {
 impl Flush for Connection {
     fn flush(self: Rc<Self>) {
         self.flush_due.set(false);
-        self.send_queued();
-        if self.is_sent() {
-            self.on_sent();
-        }
+        self.flush_now();
     }
 }
 
@@ -400,7 +413,15 @@ impl Flush for Connection {
 impl Callback for Connection {
     fn call(self: Rc<Self>) {
         self.send_due.set(false);
-        self.send_queued();
+        if self.is_attended() {
+            self.dispatch();
+        } else {
+            self.send_queued();
+        }
+    }
+
+    fn discard(&self) {
+        self.on_discarded();
     }
 
     fn site(&self) -> &'static Location<'static> {
