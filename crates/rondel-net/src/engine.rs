@@ -15,12 +15,19 @@
 mod attend;
 mod early;
 mod inbound;
+#[cfg(feature = "tls-core")]
+mod layer;
+#[cfg(not(feature = "tls-core"))]
+#[path = "engine/no_layer.rs"]
+mod layer;
 mod outbound;
 mod peer;
 mod send;
 mod spare;
 
 pub(crate) use attend::{Attendant, Received};
+#[cfg(feature = "tls-core")]
+pub(crate) use layer::{Clear, Layer};
 pub(crate) use peer::Peer;
 pub(crate) use send::{Goal, Urgency};
 
@@ -39,6 +46,7 @@ use rondel_sync::Event;
 use crate::engine::attend::Attendance;
 use crate::engine::early::Early;
 use crate::engine::inbound::Allowance;
+use crate::engine::layer::LayerSlot;
 use crate::engine::outbound::Outbound;
 use crate::error::{Attempt, ConnectionLost};
 
@@ -74,6 +82,8 @@ pub(crate) struct Connection {
     attendance: Attendance,
     /// What was received before there was an attendant.
     early: Cell<Option<Box<Early>>>,
+    /// What stands between the descriptor and the users, if something does.
+    layer: LayerSlot,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +91,8 @@ enum Phase {
     Open,
     /// Everything queued is still to be sent, then it is closed.
     Closing,
+    /// Everything is sent; the peer's farewell is waited for.
+    Lingering,
     Closed,
     Aborted,
     /// Closed since the loop was.
@@ -178,6 +190,7 @@ impl Connection {
             attendant: Cell::default(),
             attendance: Attendance::default(),
             early: Cell::default(),
+            layer: LayerSlot::default(),
         });
         Handles {
             reader: Handle {
@@ -247,14 +260,22 @@ impl Connection {
         if self.is_closing() {
             return;
         }
+        self.say_farewell();
         self.phase.set(Phase::Closing);
         self.send_queued();
-        if self.is_closed() {
+        if self.phase.get() != Phase::Closing {
             // That was all, or it failed.
         } else if self.is_sent() {
-            self.close_descriptor(Phase::Closed);
+            self.close_sent();
         } else if self.local.is_closed() {
             self.abort();
+        }
+    }
+
+    /// Everything is sent.
+    fn close_sent(&self) {
+        if !self.linger() {
+            self.close_descriptor(Phase::Closed);
         }
     }
 
@@ -288,6 +309,7 @@ impl Connection {
             }
         }
         match (held.reader, held.writer) {
+            (false, false) if self.is_layered() => self.close(),
             (false, false) => self.close_descriptor(Phase::Closed),
             // In nearly all cases the reader goes in the same turn; then closing is all there is to do.
             (true, false) => self.finish_soon(),
@@ -310,6 +332,12 @@ impl Connection {
     pub(crate) fn into_fd(self: &Rc<Self>) -> io::Result<OwnedFd> {
         use std::os::fd::AsFd;
 
+        if self.is_layered() {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "the descriptor of a TLS connection is of no use without its keys",
+            ));
+        }
         self.send_all_possible();
         if let Some(fault) = self.fault.get() {
             return Err(self.lost(fault));
@@ -370,6 +398,11 @@ impl Connection {
     }
 
     fn lost(&self, fault: Fault) -> io::Error {
+        if fault.attempt == Attempt::Layer
+            && let Some(failure) = self.layer_failure()
+        {
+            return failure;
+        }
         let source = match fault.code {
             Some(code) => io::Error::from_raw_os_error(code),
             None => fault.kind.into(),

@@ -38,6 +38,9 @@ pub struct ConnectionLost {
 pub(crate) enum Attempt {
     Receive,
     Send,
+    /// What stands between the descriptor and its users has failed, and says itself with what.
+    #[cfg_attr(not(feature = "tls-core"), allow(dead_code, reason = "there are no layers"))]
+    Layer,
 }
 
 impl ConnectionLost {
@@ -58,7 +61,7 @@ impl ConnectionLost {
 impl fmt::Display for ConnectionLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.attempt {
-            Attempt::Receive => "receiving from ",
+            Attempt::Receive | Attempt::Layer => "receiving from ",
             Attempt::Send => "sending to ",
         })?;
         write!(f, "{}: {}", self.peer, self.source)

@@ -230,13 +230,13 @@ impl Connection {
         if !self.is_reading() {
             return false;
         }
-        if self.has_early() || self.received_end.get() {
+        if self.has_early() || self.received_end.get() || self.has_layered_input() {
             return true;
         }
         let failed = self
             .fault
             .get()
-            .is_some_and(|fault| fault.attempt == Attempt::Receive);
+            .is_some_and(|fault| fault.attempt != Attempt::Send);
         let registration = self.registration.borrow();
         !failed && matches!(&*registration, Some(source) if source.ready().is_readable())
     }
@@ -284,6 +284,13 @@ impl Connection {
         let Some(registration) = self.registration() else {
             return Received::Nothing;
         };
+        if self.is_layered() {
+            let received = self.try_receive_layered(&registration, buffer);
+            if matches!(received, Received::End) {
+                self.attendance.told_end.set(true);
+            }
+            return received;
+        }
         let room = buffer.len();
         loop {
             let received = registration.try_read(|fd| {

@@ -77,6 +77,13 @@ impl Connection {
         if self.is_exhausted(cx) {
             return Poll::Pending;
         }
+        if self.is_layered() {
+            if !flags.is_empty() {
+                let text = "there is no peeking into a TLS connection";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::Unsupported, text)));
+            }
+            return self.poll_layered(cx, &registration, buffer, false);
+        }
         let room = buffer.len();
         let received = registration.poll_read_with(cx, |fd| {
             let (count, _) = rustix::net::recv(fd, &mut *buffer, flags)?;
@@ -107,7 +114,7 @@ impl Connection {
             return Ok(None);
         }
         if let Some(fault) = self.fault.get()
-            && fault.attempt == Attempt::Receive
+            && fault.attempt != Attempt::Send
         {
             return Err(self.lost(fault));
         }

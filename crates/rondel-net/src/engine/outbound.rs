@@ -138,6 +138,16 @@ impl Outbound {
         self.mark();
     }
 
+    /// Queues a chunk as it is.
+    #[cfg(feature = "tls-core")]
+    pub(super) fn push_chunk(&mut self, chunk: Vec<u8>) {
+        if !chunk.is_empty() {
+            self.len += chunk.len();
+            self.chunks.push_back(chunk);
+            self.mark();
+        }
+    }
+
     /// Calls `send` with the first chunks and, behind them, `extra`.
     pub(super) fn offer<R>(
         &self,

@@ -88,6 +88,10 @@ impl Connection {
         if len == 0 {
             return Ok(());
         }
+        if self.is_layered() {
+            self.outbound.borrow().check_room(len)?;
+            return self.write_layered(&registration, parts, urgency);
+        }
         let writable = registration.ready().is_writable();
         {
             let mut outbound = self.outbound.borrow_mut();
@@ -157,6 +161,10 @@ impl Connection {
         let mut allowance = ALLOWANCE;
         while !bytes.is_empty() {
             ready!(self.poll_sent(cx, Goal::Sent))?;
+            if self.is_layered() {
+                self.write_piece_layered(bytes)?;
+                continue;
+            }
             let registration = self.to_send()?;
             if allowance == 0 {
                 cx.waker().wake_by_ref();
@@ -227,6 +235,7 @@ impl Connection {
         }
         self.check_fault()?;
         if self.finish.get() == Finish::Open {
+            self.say_farewell();
             self.finish.set(Finish::Wanted);
             self.send_queued();
             if self.is_sent() {
@@ -239,6 +248,7 @@ impl Connection {
     /// The same with nothing queued, when the callback or poll that is running returns.
     pub(super) fn finish_soon(self: &Rc<Self>) {
         if self.finish.get() == Finish::Open {
+            self.say_farewell();
             self.finish.set(Finish::Wanted);
             self.flush_soon();
         }
@@ -276,7 +286,7 @@ impl Connection {
 
     /// The descriptor, if bytes can still be written.
     #[inline]
-    fn to_send(&self) -> Result<Rc<Registration>, WriteError> {
+    pub(super) fn to_send(&self) -> Result<Rc<Registration>, WriteError> {
         self.check_fault()?;
         if self.phase.get() != Phase::Open {
             return Err(WriteError::Closed);
@@ -299,7 +309,7 @@ impl Connection {
     }
 
     /// Sends what is queued and, behind it, `extra`; queues what is left of `extra`.
-    fn transmit(
+    pub(super) fn transmit(
         self: &Rc<Self>,
         registration: &Registration,
         extra: &[IoSlice<'_>],
@@ -361,7 +371,7 @@ impl Connection {
             }
         }
         if self.phase.get() == Phase::Closing {
-            self.close_descriptor(Phase::Closed);
+            self.close_sent();
         }
     }
 
@@ -373,7 +383,7 @@ impl Connection {
     }
 
     /// Has the queue sent when the callback or poll that is running returns.
-    fn flush_soon(self: &Rc<Self>) {
+    pub(super) fn flush_soon(self: &Rc<Self>) {
         if !self.flush_due.replace(true) {
             self.local.flush_later(Rc::clone(self) as Rc<dyn Flush>);
         }
@@ -388,7 +398,7 @@ impl Connection {
         }
     }
 
-    fn watch(self: &Rc<Self>, registration: &Registration) {
+    pub(super) fn watch(self: &Rc<Self>, registration: &Registration) {
         // An attendant is called in any case.
         if !self.is_attended() && !self.watching.replace(true) {
             registration.set_callback(Some(Rc::clone(self) as Rc<dyn Callback>));
