@@ -39,7 +39,10 @@ pub(crate) enum Attempt {
     Receive,
     Send,
     /// What stands between the descriptor and its users has failed, and says itself with what.
-    #[cfg_attr(not(feature = "tls-core"), allow(dead_code, reason = "there are no layers"))]
+    #[cfg_attr(
+        not(feature = "tls-core"),
+        allow(dead_code, reason = "there are no layers")
+    )]
     Layer,
 }
 

@@ -16,12 +16,14 @@ use rondel_loop::timeout;
 
 use crate::connect::ToTarget;
 use crate::server::acceptor::Acceptor;
-use crate::server::handler::Start;
+use crate::server::handler::{Prelude, Start};
 use crate::server::listening::Listening;
 use crate::server::sessions::Sessions;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
 use crate::tcp::listener::{ListenOptions, TcpListener};
+#[cfg(feature = "tls-core")]
+use crate::tls::ServerTls;
 use crate::transport::kind::AnyProtocol;
 
 pub use handler::HandlerOutcome;
@@ -144,6 +146,8 @@ pub struct ServerOptions {
     limit: Option<usize>,
     most: Option<usize>,
     paused: bool,
+    #[cfg(feature = "tls-core")]
+    tls: Option<ServerTls>,
 }
 
 impl ServerOptions {
@@ -170,6 +174,24 @@ impl ServerOptions {
     pub fn max_connections(mut self, most: impl Into<Option<usize>>) -> Self {
         self.most = most.into();
         self
+    }
+
+    /// Speaks TLS on every connection: handlers and protocols begin when hands have been shaken. A connection whose handshake fails
+    /// is closed and not reported: anybody can bring that about. asyncio: `ssl`.
+    #[cfg(feature = "tls-core")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls-core")))]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// What has to be done with a connection before it is served.
+    fn prelude(&self) -> Prelude {
+        #[cfg(feature = "tls-core")]
+        if let Some(tls) = &self.tls {
+            return Prelude::Tls(tls.clone());
+        }
+        Prelude::None
     }
 
     /// Whether connections are accepted from the beginning. If not, they wait, as many as the backlog holds, until
@@ -261,7 +283,8 @@ impl ServerOptions {
         H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
         R: HandlerOutcome + 'static,
     {
-        self.start(handler::start(handler, self.limit), listeners)
+        let start = handler::start(handler, self.limit, self.prelude());
+        self.start(start, listeners)
     }
 
     /// The same, with a protocol for each connection; see [`create_server`].
@@ -273,7 +296,7 @@ impl ServerOptions {
         factory: impl FnMut() -> P + 'static,
         listeners: impl IntoIterator<Item = TcpListener>,
     ) -> Server {
-        self.start(handler::start_protocol(factory), listeners)
+        self.start(handler::start_protocol(factory, self.prelude()), listeners)
     }
 
     fn start<L: Listening + 'static>(

@@ -17,19 +17,24 @@
 
 mod client;
 mod config_error;
+mod connect;
 mod error;
 mod identity;
+mod layer;
 mod provider;
 mod server;
 mod session;
+mod start;
 mod words;
 
 pub use client::{ClientTls, ClientTlsBuilder};
 pub use config_error::TlsConfigError;
+pub use connect::TlsConnectOptions;
 pub use error::{TlsError, TlsPhase};
 pub use identity::Identity;
 pub use server::{ClientAuth, ServerTls, ServerTlsBuilder};
 pub use session::SessionInfo;
+pub(crate) use start::start_server_side;
 
 /// The library that does the work, for configurations beyond these.
 pub use rustls;

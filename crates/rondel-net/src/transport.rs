@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
-use crate::engine::{Connection, Urgency};
+use crate::engine::Connection;
 use crate::error::WriteError;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
@@ -81,7 +81,7 @@ impl Transport {
     /// A protocol can ignore all but the first: it is told by [`connection_lost`](crate::Protocol::connection_lost).
     #[inline]
     pub fn write(&self, bytes: &[u8]) -> Result<bool, WriteError> {
-        self.write_vectored(&[IoSlice::new(bytes)])
+        self.connection.write_in_turn(bytes)
     }
 
     /// Accepts all of `parts`, as one [`write`](Transport::write). asyncio: `writelines`.
@@ -91,8 +91,7 @@ impl Transport {
     #[doc(alias = "writelines")]
     #[inline]
     pub fn write_vectored(&self, parts: &[IoSlice<'_>]) -> Result<bool, WriteError> {
-        self.connection.write(parts, Urgency::Turn)?;
-        Ok(self.connection.is_paused() && self.connection.is_paused_in_earnest())
+        self.connection.write_parts_in_turn(parts)
     }
 
     /// Ends the stream that the peer reads, behind what is queued; reading goes on. Again, or after a close, it does nothing.

@@ -48,6 +48,8 @@ pub(super) struct Attendance {
     told_paused: Cell<bool>,
     /// Whether it knows that the peer sends no more.
     told_end: Cell<bool>,
+    /// Whether there is something that was received before it came.
+    pub(super) has_early: Cell<bool>,
     /// Whether it knows that the connection is there.
     told_made: Cell<bool>,
 }
@@ -55,8 +57,8 @@ pub(super) struct Attendance {
 /// What receiving for an attendant came to.
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// So many bytes.
-    Some(usize),
+    /// So many bytes; whether there may be more.
+    Some(usize, bool),
     /// There is nothing at the moment.
     Nothing,
     End,
@@ -198,12 +200,6 @@ impl Connection {
         })
     }
 
-    /// Whether it still is so when what has been written in this turn has been sent as far as the system takes it.
-    pub(crate) fn is_paused_in_earnest(self: &Rc<Self>) -> bool {
-        self.send_queued();
-        self.is_paused()
-    }
-
     fn is_reading_paused(&self) -> bool {
         self.attendance.reading_paused.get()
     }
@@ -275,7 +271,7 @@ impl Connection {
     #[inline]
     pub(crate) fn try_receive(&self, buffer: &mut [u8]) -> Received {
         if self.has_early() {
-            return Received::Some(self.take_early(buffer));
+            return Received::Some(self.take_early(buffer), true);
         }
         if self.received_end.get() {
             self.attendance.told_end.set(true);
@@ -307,7 +303,11 @@ impl Connection {
                 },
                 Ok(count) => {
                     self.on_received(&registration, count, room);
-                    Received::Some(count)
+                    let more = registration.ready().is_readable();
+                    if !more {
+                        self.renew_allowance();
+                    }
+                    Received::Some(count, more)
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -334,7 +334,9 @@ impl Connection {
             // What the attendant writes leaves at the end, and the loop need not be asked to see to it.
             flushes: !self.flush_due.replace(true),
         };
-        self.send_queued();
+        if !self.is_sent() {
+            self.send_queued();
+        }
         let mut more = false;
         for _ in 0..ATTENDANTS {
             self.attendance.replaced.set(false);

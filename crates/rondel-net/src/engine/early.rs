@@ -10,16 +10,14 @@ pub(super) struct Early {
 
 impl Connection {
     pub(super) fn set_early(&self, bytes: Vec<u8>) {
+        self.attendance.has_early.set(!bytes.is_empty());
         let early = (!bytes.is_empty()).then(|| Box::new(Early { bytes, given: 0 }));
         self.early.set(early);
     }
 
     #[inline]
     pub(super) fn has_early(&self) -> bool {
-        let early = self.early.take();
-        let has = early.is_some();
-        self.early.set(early);
-        has
+        self.attendance.has_early.get()
     }
 
     /// Takes as much as `buffer` has room for.
@@ -33,12 +31,15 @@ impl Connection {
         early.given += count;
         if early.given < early.bytes.len() {
             self.early.set(Some(early));
+        } else {
+            self.attendance.has_early.set(false);
         }
         count
     }
 
     /// Takes all that is left.
     pub(crate) fn take_all_early(&self) -> Vec<u8> {
+        self.attendance.has_early.set(false);
         self.early.take().map_or_else(Vec::new, |mut early| {
             early.bytes.drain(..early.given);
             early.bytes

@@ -347,7 +347,7 @@ impl Connection {
             }
         });
         match received {
-            Ok(Received::Some(count)) => Poll::Ready(Ok(count)),
+            Ok(Received::Some(count, _)) => Poll::Ready(Ok(count)),
             Ok(Received::Nothing) => {
                 if !pending {
                     // It was long enough for now.
@@ -369,7 +369,8 @@ impl Connection {
         let mut would_block = false;
         let received = self.receive_layered(registration, buffer, false, |wire| {
             let result = registration.try_read(|fd| receive_wire(fd, wire));
-            would_block = matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+            would_block =
+                matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
             result
         });
         match received {
@@ -400,8 +401,10 @@ impl Connection {
             match filled.ok_or_else(|| io::Error::from(busy()))? {
                 Err(error) => return Err(self.fail_layer(error)),
                 Ok(Clear::Some(count)) => {
-                    self.layer.more.set(count == buffer.len());
-                    return Ok(Received::Some(count));
+                    let more = count == buffer.len();
+                    self.layer.more.set(more);
+                    let more = more || registration.ready().is_readable();
+                    return Ok(Received::Some(count, more));
                 }
                 Ok(Clear::End) => {
                     self.received_end.set(true);
@@ -410,7 +413,7 @@ impl Connection {
                 Ok(Clear::Nothing) => self.layer.more.set(false),
             }
             if handshake && self.is_ready() {
-                return Ok(Received::Some(0));
+                return Ok(Received::Some(0, true));
             }
             let mut wire = spare::take();
             wire.reserve(WIRE);
@@ -426,7 +429,10 @@ impl Connection {
                 Ok(count) => {
                     self.on_received(registration, count, WIRE);
                     self.with_layer(|layered| {
-                        debug_assert!(layered.arrived.is_empty(), "nothing is received before all is taken in");
+                        debug_assert!(
+                            layered.arrived.is_empty(),
+                            "nothing is received before all is taken in"
+                        );
                         layered.arrived = wire;
                     });
                     self.layer.more.set(true);
@@ -466,11 +472,8 @@ impl Connection {
 }
 
 fn receive_wire(fd: std::os::fd::BorrowedFd<'_>, wire: &mut Vec<u8>) -> io::Result<usize> {
-    let (count, _) = rustix::net::recv(
-        fd,
-        rustix::buffer::spare_capacity(wire),
-        RecvFlags::empty(),
-    )?;
+    let (count, _) =
+        rustix::net::recv(fd, rustix::buffer::spare_capacity(wire), RecvFlags::empty())?;
     Ok(count)
 }
 

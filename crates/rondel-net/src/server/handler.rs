@@ -8,9 +8,11 @@ use std::rc::Rc;
 use rondel_executor::{PanicPayload, Spawner};
 use rondel_loop::{ExceptionContext, LocalLoop, Task};
 
-use crate::engine::{Handles, Peer};
+use crate::engine::{Connection, Handles, Peer};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
+#[cfg(feature = "tls-core")]
+use crate::tls::{ServerTls, start_server_side};
 use crate::transport::endpoint::begin;
 use crate::transport::kind::AnyProtocol;
 
@@ -35,8 +37,34 @@ impl<E: Into<Box<dyn Error>>> HandlerOutcome for Result<(), E> {
 /// Begins to handle a connection; gives the task that does, if there is one.
 pub(super) type Start = Box<dyn Fn(&LocalLoop, Handles) -> Option<Task<()>>>;
 
+/// What has to be done with a connection before it is served.
+#[derive(Clone)]
+pub(super) enum Prelude {
+    None,
+    #[cfg(feature = "tls-core")]
+    Tls(ServerTls),
+}
+
+impl Prelude {
+    const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// `false` if it failed; the connection is closed then.
+    async fn play(&self, connection: &Rc<Connection>) -> bool {
+        match self {
+            Self::None => {
+                let _ = connection;
+                true
+            }
+            #[cfg(feature = "tls-core")]
+            Self::Tls(tls) => start_server_side(tls, connection).await.is_ok(),
+        }
+    }
+}
+
 /// A task for each connection.
-pub(super) fn start<H, R>(handler: H, limit: Option<usize>) -> Start
+pub(super) fn start<H, R>(handler: H, limit: Option<usize>, prelude: Prelude) -> Start
 where
     H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
     R: HandlerOutcome + 'static,
@@ -51,7 +79,11 @@ where
             reader.set_limit(limit);
         }
         let name = format!("server {peer}");
+        let prelude = prelude.clone();
         let task = local.create_task(async move {
+            if !prelude.play(writer.connection()).await {
+                return;
+            }
             let outcome = handler(reader, writer).await;
             if let Some(error) = outcome.into_error() {
                 report(&peer, error);
@@ -62,14 +94,43 @@ where
 }
 
 /// A protocol for each connection.
-pub(super) fn start_protocol<P, Kind>(factory: impl FnMut() -> P + 'static) -> Start
+pub(super) fn start_protocol<P, Kind>(
+    factory: impl FnMut() -> P + 'static,
+    prelude: Prelude,
+) -> Start
+where
+    P: AnyProtocol<Kind>,
+    Kind: 'static,
+{
+    let make = Rc::new(protocol_maker(factory));
+    Box::new(move |local, handles| {
+        if prelude.is_none() {
+            make(local, handles.writer.connection());
+            return None;
+        }
+        let (make, prelude) = (Rc::clone(&make), prelude.clone());
+        let name = format!("server {}", handles.writer.connection().peer_name());
+        let here = local.clone();
+        let task = local.create_task(async move {
+            let connection = handles.writer.connection();
+            if prelude.play(connection).await {
+                make(&here, connection);
+            }
+        });
+        Some(task.named(name))
+    })
+}
+
+/// Makes a protocol for a connection, and begins with it.
+fn protocol_maker<P, Kind>(
+    factory: impl FnMut() -> P + 'static,
+) -> impl Fn(&LocalLoop, &Rc<Connection>)
 where
     P: AnyProtocol<Kind>,
     Kind: 'static,
 {
     let factory = RefCell::new(factory);
-    Box::new(move |local, handles| {
-        let connection = handles.writer.connection();
+    move |local, connection| {
         let made = catch_unwind(AssertUnwindSafe(|| {
             // Accepting is not entered again from a factory: that is a callback's matter.
             factory.try_borrow_mut().ok().map(|mut factory| factory())
@@ -87,8 +148,7 @@ where
                 local.call_exception_handler(&context);
             }
         }
-        None
-    })
+    }
 }
 
 fn report(peer: &Peer, error: Box<dyn Error>) {

@@ -9,7 +9,7 @@
 //! after every call. rustls' own way in and out is used in this file and nowhere else.
 
 use std::fmt;
-use std::io::{BufRead, Read, Write};
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -19,6 +19,7 @@ use rustls::{
 };
 
 use super::error::{TlsCause, TlsError, TlsPhase};
+use crate::engine::Clear;
 
 /// How much clear text is encrypted at a time before it is taken out: bounds what rustls keeps.
 const PIECE: usize = 64 * 1024;
@@ -30,17 +31,6 @@ pub(crate) struct Session {
     peer_closed: bool,
     /// The farewell has been said here.
     closed: bool,
-}
-
-/// What there is to hand out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clear {
-    /// So many bytes.
-    Some(usize),
-    /// Nothing, until more arrives.
-    Nothing,
-    /// The peer has said that nothing follows.
-    End,
 }
 
 /// What the two ends have agreed on.
@@ -158,12 +148,6 @@ impl Session {
             0 => Clear::Nothing,
             filled => Clear::Some(filled),
         }
-    }
-
-    /// Whether there is clear text to hand out.
-    pub(crate) fn has_clear(&mut self) -> bool {
-        let mut reader = self.connection.reader();
-        matches!(reader.fill_buf(), Ok(chunk) if !chunk.is_empty())
     }
 
     /// Encrypts `clear`, and appends what goes onto the wire to `wire`. During the handshake it is kept until that is done.

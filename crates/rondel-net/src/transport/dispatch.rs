@@ -83,9 +83,11 @@ impl<P: Sealed<Kind>, Kind: 'static> ProtocolCell<P, Kind> {
                 return Pass::More;
             }
             match protocol.receive(transport) {
-                Step::Some => {}
-                Step::Nothing if connection.is_replaced() => return Pass::Replaced,
-                Step::Nothing => {
+                Step::Some { more: true } => {}
+                Step::Some { more: false } | Step::Nothing => {
+                    if connection.is_replaced() {
+                        return Pass::Replaced;
+                    }
                     settle(protocol, transport);
                     break;
                 }

@@ -51,7 +51,10 @@ pub trait Sealed<Kind>: Sized + 'static {
 #[derive(Debug)]
 pub enum Step {
     /// Something was handed over.
-    Some,
+    Some {
+        /// Whether there may be more.
+        more: bool,
+    },
     /// There is nothing more, for now or for good.
     Nothing,
     /// The protocol has nowhere to receive to.
@@ -80,9 +83,9 @@ impl<P: Protocol> Sealed<Plain> for P {
         let connection: &Connection = transport.connection();
         let mut buffer = connection.receive_buffer();
         match connection.try_receive(&mut buffer) {
-            Received::Some(count) => {
+            Received::Some(count, more) => {
                 self.data_received(transport, &buffer[..count]);
-                Step::Some
+                Step::Some { more }
             }
             other => {
                 drop(buffer);
@@ -123,9 +126,9 @@ impl<P: BufferedProtocol> Sealed<Buffered> for P {
             return Step::NoBuffer;
         }
         match transport.connection().try_receive(buffer) {
-            Received::Some(count) => {
+            Received::Some(count, more) => {
                 self.buffer_updated(transport, count);
-                Step::Some
+                Step::Some { more }
             }
             other => without_bytes(self, transport, &other),
         }

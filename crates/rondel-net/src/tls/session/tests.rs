@@ -451,7 +451,7 @@ proptest! {
         let authority = Authority::new("us");
         let mut server = Session::server(Arc::clone(&authority.server().build().unwrap().config)).unwrap();
         let _ = server.take_in(&input);
-        let _ = server.has_clear();
+        let _ = server.hand_out(&mut [0; 100]);
         let mut wire = Vec::new();
         server.take_out(&mut wire);
     }
