@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 
 use crate::core::Local;
+use crate::spawner::Spawner;
 use crate::task::info::TaskInfo;
 use crate::task::join_error::PanicPayload;
 
@@ -74,6 +75,16 @@ impl Lost {
             kind: LostKind::CallbackPanicked(PanicPayload::new(payload)),
             task: None,
             callback,
+        }
+    }
+
+    /// Reports a panic that has no awaiter and no task of its own, to the executor whose turn it is.
+    pub(crate) fn report_panic(payload: Box<dyn std::any::Any + Send>) {
+        let kind = LostKind::TaskPanicked(PanicPayload::new(payload));
+        let lost = Self::in_task(kind, Spawner::current_task());
+        match Spawner::current() {
+            Some(spawner) => spawner.report(lost),
+            None => lost.write_to_stderr(),
         }
     }
 

@@ -12,7 +12,9 @@ use std::task::Waker;
 use std::thread;
 
 use harness::{Gate, hold, on_drop, yield_now, yield_times};
-use rondel_executor::{Callback, Executor, LoopBound, leave};
+use rondel_executor::{
+    Callback, Executor, LoopBound, TaskSet, gather, leave, race, task_scope, try_gather,
+};
 
 struct Counting;
 
@@ -373,4 +375,103 @@ fn what_other_threads_keep_of_it_leaves_nothing_either() {
         .join()
         .unwrap();
     assert_eq!((home.blocks + away.blocks, home.bytes + away.bytes), (0, 0));
+}
+
+#[test]
+fn a_task_of_a_set_is_spawned_and_joined_with_one_allocation() {
+    let executor = warm();
+    let mut set = TaskSet::on(executor.spawner());
+    let round = |set: &mut TaskSet<u32>| {
+        for n in 0..8 {
+            set.spawn(ready(n));
+        }
+        executor.run_until_idle();
+        while set.try_join_next().is_some() {}
+    };
+    round(&mut set);
+    assert_eq!(allocations(|| round(&mut set)), 8);
+}
+
+#[test]
+fn a_set_that_is_joined_stays_as_large_as_its_most() {
+    let executor = warm();
+    let mut set = TaskSet::on(executor.spawner());
+    let mut round = || {
+        for n in 0..10 {
+            set.spawn(ready(n));
+        }
+        executor.run_until_idle();
+        while set.try_join_next().is_some() {}
+    };
+    round();
+    let (counted, ()) = tally(|| (0..1000).for_each(|_| round()));
+    assert_eq!((counted.blocks, counted.bytes), (0, 0));
+}
+
+#[test]
+fn gathering_and_racing_a_few_allocates_nothing() {
+    let executor = warm();
+    let task = executor.spawn(async {
+        let yields = || async { yield_now().await };
+        let mut counted = 0;
+        counted += counted_across(gather((yields(), yields(), yields()))).await;
+        counted += counted_across(try_gather((async { Ok::<_, ()>(1) }, async {
+            yield_now().await;
+            Ok(2)
+        })))
+        .await;
+        counted += counted_across(race((yields(), pending()))).await;
+        counted
+    });
+    executor.run_until_idle();
+    assert_eq!(task.into_result().unwrap().unwrap(), 0);
+}
+
+/// How many allocations happen on this thread from a future's first poll to its end.
+async fn counted_across<T>(future: impl Future<Output = T>) -> usize {
+    let before = TALLY.with(Cell::get).allocations;
+    future.await;
+    TALLY.with(Cell::get).allocations - before
+}
+
+#[test]
+fn a_child_of_a_group_takes_two_allocations_and_its_wakes_none() {
+    let executor = warm();
+    let task = executor.spawn(task_scope(async move |s| {
+        for _ in 0..8 {
+            s.spawn(ready(()));
+        }
+        yield_now().await;
+        yield_now().await;
+        assert!(s.is_empty());
+        let spawned = allocations(|| {
+            for _ in 0..8 {
+                s.spawn(ready(()));
+            }
+        });
+        let child = s.spawn(async { yield_times(1000).await });
+        yield_times(10).await;
+        let wakes = counted_across(yield_times(900)).await;
+        child.await.unwrap();
+        (spawned, wakes)
+    }));
+    executor.run_until_idle();
+    assert_eq!(task.into_result().unwrap().unwrap(), (16, 0));
+}
+
+#[test]
+fn a_group_gives_back_all_it_took() {
+    let executor = warm();
+    let round = || {
+        let task = executor.spawn(task_scope(async |s| {
+            for n in 0..20 {
+                s.spawn(yield_times(n % 3));
+            }
+        }));
+        executor.run_until_idle();
+        task.into_result().unwrap().unwrap();
+    };
+    round();
+    let (counted, ()) = tally(round);
+    assert_eq!((counted.blocks, counted.bytes), (0, 0));
 }

@@ -1,0 +1,369 @@
+//! Structured concurrency: children that borrow, and that nobody can forget about.
+//!
+//! # Why borrowing is sound, even if a group is leaked
+//!
+//! Children borrow from the frame around the group (`'env`), and nobody can be made to run a destructor: a future can be
+//! handed to `mem::forget`. Therefore children are not tasks on the executor's queue, which would go on polling them after
+//! the frame is gone. They live *inside the group's own future*, in boxes that nothing but this future reaches:
+//!
+//! - Queue, wakers and handles hold keys, flags and results, never a future. A late wake, from here or from another thread,
+//!   puts a key into a queue that nobody reads any more.
+//! - A forgotten group leaks, children included. It is never polled again, since whoever forgot it has no pin to poll it by;
+//!   so no child is polled or dropped after `'env` has ended.
+//! - `'env` is a parameter of [`task_group`]. So it outlives the call, and a child cannot borrow what the body declares, which
+//!   may be gone before the child. The borrows themselves are the compiler's, there is no `unsafe` here.
+//! - Group and children refer to each other: a child that spawns holds a [`TaskGroup`]. The circle is cut by the group's
+//!   future, which closes the group and drops the children when it ends or is dropped. A `TaskGroup` kept beyond that is
+//!   harmless: what is spawned there is dropped at once.
+
+mod child;
+mod info;
+mod member;
+mod run;
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+
+pub use self::child::{Cancelled, Child};
+pub use self::info::ChildInfo;
+
+use self::info::About;
+use self::member::{Member, Node, Plain};
+use self::run::Running;
+use crate::crowd::{Crowd, Key};
+use crate::error_group::GroupError;
+
+/// Runs `body` with a group of children, and returns when the body and every child have ended: no child outlives the call.
+///
+/// A child is spawned with [`TaskGroup::spawn`] and runs beside the body, as a part of the task that awaits the group. It need
+/// not be `Send` or `'static`: it borrows what was declared before the group.
+///
+/// - The first failure (a child or the body returns `Err`) cancels the body and all children. The group still runs what was
+///   ready together with it to its end, and all errors of that batch come back in one [`ErrorGroup`](crate::ErrorGroup).
+/// - A body that returns early waits for the children. Those may spawn more.
+/// - What a cancelled child leaves to clean up ([`defer`](crate::defer) and its like) is cleaned up before the group returns,
+///   that of different children side by side.
+/// - A panic of a child or the body cancels like a failure, and goes on in the caller when all have ended.
+/// - [`TaskGroup::cancel`] ends the group early without a failure: [`GroupError::Cancelled`].
+///
+/// asyncio: `async with asyncio.TaskGroup()`. Trio: a nursery. The standard library: `thread::scope`. For tasks that are not
+/// part of the caller, see [`TaskSet`](crate::TaskSet); where nothing can fail, [`task_scope`].
+///
+/// ```
+/// use rondel_executor::{Executor, task_group};
+/// use std::cell::Cell;
+///
+/// let executor = Executor::new();
+/// let task = executor.spawn(async {
+///     let words = vec!["never", "gonna", "give"];
+///     let letters = Cell::new(0);
+///     let ended = task_group(async |g| {
+///         for word in &words {
+///             let letters = &letters;
+///             g.spawn(async move {
+///                 letters.set(letters.get() + word.len());
+///                 Ok::<_, std::io::Error>(())
+///             });
+///         }
+///         Ok("spawned")
+///     })
+///     .await;
+///     assert_eq!(ended.unwrap(), "spawned");
+///     letters.get()
+/// });
+/// executor.run_until_idle();
+/// assert_eq!(task.into_result().unwrap().unwrap(), 14);
+/// ```
+///
+/// Children cannot borrow what the body declares, it might return before them:
+///
+/// ```compile_fail,E0373
+/// # use rondel_executor::task_group;
+/// # async fn example() {
+/// task_group(async |g| {
+///     let local = 1;
+///     g.spawn(async { Ok::<_, ()>(println!("{local}")) });
+///     Ok(())
+/// })
+/// .await
+/// # .unwrap();
+/// # }
+/// ```
+///
+/// Each poll of the group runs at most the children that were ready when it began, so a busy group does not hold up the rest
+/// of the program.
+///
+/// # Errors
+/// [`GroupError::Failed`] with all errors, [`GroupError::Cancelled`] if the group was cancelled by itself.
+///
+/// # Panics
+/// If the body or a child panicked, with that panic, after all have ended. A second panic is reported as lost.
+///
+/// # Cancel safety
+/// Dropped before it has ended, it drops the body, then the children in the order of spawning; what each leaves to clean up is
+/// left to the scope around, so that whoever cancelled waits for it.
+pub async fn task_group<'env, R, E, B>(body: B) -> Result<R, GroupError<E>>
+where
+    E: 'env,
+    B: AsyncFnOnce(TaskGroup<'env, E>) -> Result<R, E>,
+{
+    let group = TaskGroup::new();
+    Running::new(&group, body(group.clone())).await
+}
+
+/// Runs `body` with a scope for children that cannot fail, and returns the body's output when it and every child have ended.
+///
+/// [`task_group`] without an error type: children and body return plain outputs, and nothing cancels the scope but a panic, or
+/// whoever drops it. Single children are cancelled by their handles.
+///
+/// # Panics
+/// If the body or a child panicked, with that panic, after all have ended.
+///
+/// # Cancel safety
+/// As [`task_group`].
+///
+/// ```
+/// use rondel_executor::{Executor, task_scope};
+///
+/// let executor = Executor::new();
+/// let task = executor.spawn(async {
+///     let text = String::from("it borrows");
+///     task_scope(async |s| {
+///         let text = &text;
+///         let letters = s.spawn(async move { text.len() });
+///         let words = s.spawn(async move { text.split(' ').count() });
+///         (letters.await.unwrap(), words.await.unwrap())
+///     })
+///     .await
+/// });
+/// executor.run_until_idle();
+/// assert_eq!(task.into_result().unwrap().unwrap(), (10, 2));
+/// ```
+pub async fn task_scope<'env, R, B>(body: B) -> R
+where
+    B: AsyncFnOnce(TaskScope<'env>) -> R,
+{
+    let scope = TaskScope(TaskGroup::new());
+    let running = Running::new(&scope.0, Plain::new(body(scope.clone())));
+    match running.await {
+        Ok(output) => output,
+        Err(GroupError::Failed(errors)) => match errors.first {},
+        Err(GroupError::Cancelled) => unreachable!("a scope gives nobody its group to cancel"),
+    }
+}
+
+/// A group of children under way: spawns more of them. Cheap to clone; made by [`task_group`].
+///
+/// A child that spawns needs a clone of its own: `let inner = g.clone(); g.spawn(async move { inner.spawn(…); … })`.
+pub struct TaskGroup<'env, E>(Rc<Shared<'env, E>>);
+
+type Boxed<'env, E> = Pin<Box<dyn Member<E> + 'env>>;
+
+struct Shared<'env, E> {
+    /// The children, and one place without a future for the body, which is kept by whoever runs the group.
+    crowd: Crowd<Option<Boxed<'env, E>>, About>,
+    /// Nobody is taken in any more.
+    closed: Cell<bool>,
+    /// `cancel()` was called.
+    cancelled: Cell<bool>,
+}
+
+impl<'env, E: 'env> TaskGroup<'env, E> {
+    fn new() -> Self {
+        let crowd = Crowd::new();
+        crowd.insert(None, About::body());
+        Self(Rc::new(Shared {
+            crowd,
+            closed: Cell::new(false),
+            cancelled: Cell::new(false),
+        }))
+    }
+
+    /// Starts a child beside those there are; it is polled with the group's next batch. Two allocations.
+    ///
+    /// The handle is for its value and for cancelling it, and can be dropped: the group waits for the child in any case. In a
+    /// group that has been cancelled, has failed or has ended, the future is dropped at once, and the handle says [`Cancelled`].
+    #[track_caller]
+    pub fn spawn<T, F>(&self, future: F) -> Child<T>
+    where
+        T: 'env,
+        F: Future<Output = Result<T, E>> + 'env,
+    {
+        self.start(future, About::new(Location::caller(), None))
+    }
+
+    /// The same with a name, for [`children`](TaskGroup::children) and reports. Names need not be unique.
+    #[track_caller]
+    pub fn spawn_named<T, F>(&self, name: impl Into<Rc<str>>, future: F) -> Child<T>
+    where
+        T: 'env,
+        F: Future<Output = Result<T, E>> + 'env,
+    {
+        self.start(future, About::new(Location::caller(), Some(name.into())))
+    }
+
+    fn start<T, F>(&self, future: F, about: About) -> Child<T>
+    where
+        T: 'env,
+        F: Future<Output = Result<T, E>> + 'env,
+    {
+        let group = &*self.0;
+        if group.closed.get() {
+            drop(future);
+            return Child::refused(group.crowd.wakes());
+        }
+        let child = Child::running(group.crowd.wakes());
+        let node = Node::new(future, child.state());
+        child.set_key(group.crowd.insert(Some(Box::pin(node)), about));
+        child
+    }
+
+    /// Ends the group early, without a failure: the body and every child are cancelled, and when they have ended the group
+    /// gives [`GroupError::Cancelled`]. If nothing is left to be cut short, its outcome stands.
+    ///
+    /// Calling it again, or after the group has ended, does nothing. asyncio: `TaskGroup.cancel` (3.15).
+    ///
+    /// ```
+    /// use rondel_executor::{Executor, GroupError, task_group};
+    /// use std::{cell::Cell, future::pending};
+    ///
+    /// let executor = Executor::new();
+    /// let task = executor.spawn(async {
+    ///     let found = Cell::new(None);
+    ///     let ended = task_group(async |g| {
+    ///         for n in [4, 6, 7, 9] {
+    ///             let (found, inner) = (&found, g.clone());
+    ///             g.spawn(async move {
+    ///                 if n % 2 == 1 {
+    ///                     found.set(Some(n));
+    ///                     inner.cancel();
+    ///                 }
+    ///                 Ok::<_, ()>(pending::<()>().await)
+    ///             });
+    ///         }
+    ///         Ok(())
+    ///     })
+    ///     .await;
+    ///     assert_eq!(ended, Err(GroupError::Cancelled));
+    ///     found.get()
+    /// });
+    /// executor.run_until_idle();
+    /// assert_eq!(task.into_result().unwrap().unwrap(), Some(9));
+    /// ```
+    pub fn cancel(&self) {
+        let group = &*self.0;
+        if !group.closed.replace(true) {
+            group.cancelled.set(true);
+            // The group itself, and none of its members: they are not to be polled once more.
+            group.crowd.wakes().push(Key::NOBODY);
+        }
+    }
+
+    /// Whether children are refused: the group was cancelled, has failed, or has ended.
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.get()
+    }
+
+    /// How many children have not ended.
+    pub fn len(&self) -> usize {
+        self.0
+            .crowd
+            .about()
+            .iter()
+            .filter(|about| about.is_child())
+            .count()
+    }
+
+    /// Whether no child is left.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every child that has not ended, in the order of spawning.
+    pub fn children(&self) -> Vec<ChildInfo> {
+        let about = self.0.crowd.about();
+        about.into_iter().filter_map(ChildInfo::of).collect()
+    }
+}
+
+impl<E> Clone for TaskGroup<'_, E> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<'env, E: 'env> fmt::Debug for TaskGroup<'env, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskGroup")
+            .field("children", &self.len())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}
+
+/// A group whose children cannot fail; made by [`task_scope`].
+pub struct TaskScope<'env>(TaskGroup<'env, Infallible>);
+
+impl<'env> TaskScope<'env> {
+    /// Starts a child beside those there are; see [`TaskGroup::spawn`].
+    #[track_caller]
+    pub fn spawn<T, F>(&self, future: F) -> Child<T>
+    where
+        T: 'env,
+        F: Future<Output = T> + 'env,
+    {
+        let about = About::new(Location::caller(), None);
+        self.0.start(Plain::new(future), about)
+    }
+
+    /// The same with a name; see [`TaskGroup::spawn_named`].
+    #[track_caller]
+    pub fn spawn_named<T, F>(&self, name: impl Into<Rc<str>>, future: F) -> Child<T>
+    where
+        T: 'env,
+        F: Future<Output = T> + 'env,
+    {
+        let about = About::new(Location::caller(), Some(name.into()));
+        self.0.start(Plain::new(future), about)
+    }
+
+    /// Whether children are refused: somebody panicked, or the scope has ended.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// How many children have not ended.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether no child is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Every child that has not ended, in the order of spawning.
+    pub fn children(&self) -> Vec<ChildInfo> {
+        self.0.children()
+    }
+}
+
+impl Clone for TaskScope<'_> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl fmt::Debug for TaskScope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskScope")
+            .field("children", &self.len())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}

@@ -1,0 +1,82 @@
+//! What can be said about a child without holding it.
+
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::wait::Waits;
+
+/// What a group keeps for each of its members, the body among them.
+#[derive(Clone, Debug)]
+pub(super) struct About {
+    /// `None` for the body.
+    site: Option<&'static Location<'static>>,
+    name: Option<Rc<str>>,
+    pub(super) waits: Waits,
+}
+
+impl About {
+    pub(super) const fn body() -> Self {
+        Self {
+            site: None,
+            name: None,
+            waits: Waits::NOTHING,
+        }
+    }
+
+    pub(super) const fn new(site: &'static Location<'static>, name: Option<Rc<str>>) -> Self {
+        Self {
+            site: Some(site),
+            name,
+            waits: Waits::NOTHING,
+        }
+    }
+
+    pub(super) const fn is_child(&self) -> bool {
+        self.site.is_some()
+    }
+}
+
+/// A child of a group as it was when it was looked at; see [`TaskGroup::children`](crate::TaskGroup::children).
+#[derive(Clone, Debug)]
+pub struct ChildInfo {
+    site: &'static Location<'static>,
+    name: Option<Rc<str>>,
+    waits: Waits,
+}
+
+impl ChildInfo {
+    pub(super) fn of(about: About) -> Option<Self> {
+        Some(Self {
+            site: about.site?,
+            name: about.name,
+            waits: about.waits,
+        })
+    }
+
+    /// The name it was given, if it was given one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Where it was spawned.
+    pub const fn spawned_at(&self) -> &'static Location<'static> {
+        self.site
+    }
+
+    /// What it waited for when it was last suspended. Known only inside an executor of this crate.
+    pub const fn waits(&self) -> Waits {
+        self.waits
+    }
+}
+
+/// `"name" spawned at src/main.rs:10:5`.
+impl fmt::Display for ChildInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name:?}")?,
+            None => f.write_str("a child")?,
+        }
+        write!(f, " spawned at {}", self.site)
+    }
+}
