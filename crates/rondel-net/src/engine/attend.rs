@@ -186,6 +186,7 @@ impl Connection {
     }
 
     /// The same, if the attendant has not been told.
+    #[inline]
     pub(crate) fn untold_flow(self: &Rc<Self>) -> Option<bool> {
         let untold = |paused| paused != self.attendance.told_paused.get();
         if !untold(self.is_paused()) || self.is_over() {
@@ -215,6 +216,7 @@ impl Connection {
     }
 
     /// Whether what arrives is handed over.
+    #[inline]
     pub(crate) fn is_reading(&self) -> bool {
         !self.is_reading_paused()
             && !self.attendance.told_end.get()
@@ -222,6 +224,7 @@ impl Connection {
     }
 
     /// Whether there may be something to hand over. After sending has failed, there may still be.
+    #[inline]
     pub(crate) fn may_receive(&self) -> bool {
         if !self.is_reading() {
             return false;
@@ -238,6 +241,7 @@ impl Connection {
     }
 
     /// Whether the attendant has nothing more to expect, but to be told why.
+    #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.is_closed() || self.fault.get().is_some()
     }
@@ -259,6 +263,7 @@ impl Connection {
     }
 
     /// Whether it is time for others, after receiving; see [`Allowance`](super::inbound::Allowance).
+    #[inline]
     pub(crate) fn is_allowance_spent(&self) -> bool {
         let spent = self.allowance.get().is_spent();
         if spent {

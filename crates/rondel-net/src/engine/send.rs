@@ -412,6 +412,7 @@ impl Connection {
 
     /// Sends what is queued if it is in one piece and nothing waits for its end, as nearly always; `false` if it is not, or
     /// not all could be sent.
+    #[inline]
     fn send_only_chunk(&self) -> bool {
         if self.finish.get() == Finish::Wanted || self.phase.get() != Phase::Open {
             return false;
