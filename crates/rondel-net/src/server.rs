@@ -261,7 +261,7 @@ impl ServerOptions {
         H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
         R: HandlerOutcome + 'static,
     {
-        self.start(handler::start(handler, self.limit), listeners)
+        self.start_tasks(handler, listeners)
     }
 
     /// The same, with a protocol for each connection; see [`create_server`].
@@ -273,6 +273,31 @@ impl ServerOptions {
         factory: impl FnMut() -> P + 'static,
         listeners: impl IntoIterator<Item = TcpListener>,
     ) -> Server {
+        self.start_protocols(factory, listeners)
+    }
+
+    pub(crate) fn start_tasks<H, R, L: Listening + 'static>(
+        &self,
+        handler: H,
+        listeners: impl IntoIterator<Item = L>,
+    ) -> Server
+    where
+        H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
+        R: HandlerOutcome + 'static,
+    {
+        self.start(handler::start(handler, self.limit), listeners)
+    }
+
+    pub(crate) fn start_protocols<P, Kind, L>(
+        &self,
+        factory: impl FnMut() -> P + 'static,
+        listeners: impl IntoIterator<Item = L>,
+    ) -> Server
+    where
+        P: AnyProtocol<Kind>,
+        Kind: 'static,
+        L: Listening + 'static,
+    {
         self.start(handler::start_protocol(factory), listeners)
     }
 

@@ -159,7 +159,8 @@ impl World {
             Step::Turn => yield_now().await,
             Step::Replace => {
                 let log = self.next_log();
-                self.transport.replace_protocol(Recorder::new(&log).half_open());
+                self.transport
+                    .replace_protocol(Recorder::new(&log).half_open());
             }
             Step::ToStreamsAndBack => {
                 let (reader, writer): (StreamReader, StreamWriter) =
@@ -194,7 +195,10 @@ impl World {
                 }
                 Err(error) => {
                     // What it had written and nobody read was answered by a reset, or this end has aborted.
-                    assert!(self.aborted || self.told().len() < self.peer_wrote, "{error}");
+                    assert!(
+                        self.aborted || self.told().len() < self.peer_wrote,
+                        "{error}"
+                    );
                     self.aborted = true;
                     break;
                 }

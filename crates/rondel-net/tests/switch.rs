@@ -278,7 +278,10 @@ fn a_protocol_hands_the_connection_and_the_rest_of_its_data_to_streams() {
         writer.wait_closed().await.unwrap();
         let mut received = String::new();
         peer.read_to_string(&mut received).unwrap();
-        assert_eq!(received, "to streams\nfrom streams\nand from the transport\n");
+        assert_eq!(
+            received,
+            "to streams\nfrom streams\nand from the transport\n"
+        );
         // It was told nothing of all this.
         assert_eq!(log.events().len(), 2);
         assert!(protocol.with(|_, _| ()).is_ok());
