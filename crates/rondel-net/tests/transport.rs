@@ -336,17 +336,23 @@ fn a_panic_is_told_as_the_reason_and_reported_once() {
 #[test]
 fn the_protocol_is_let_go_after_the_last_call() {
     /// Holds its own transport.
-    struct Cycle(Option<Transport>, Rc<()>);
+    struct Cycle {
+        own: Option<Transport>,
+        _alive: Rc<()>,
+    }
     impl Protocol for Cycle {
         fn connection_made(&mut self, transport: &Transport) {
-            self.0 = Some(transport.clone());
+            self.own = Some(transport.clone());
         }
     }
 
     in_loop(async {
         let alive = Rc::new(());
         let (ours, peer) = pair();
-        drop(ours.into_transport(Cycle(None, Rc::clone(&alive))));
+        drop(ours.into_transport(Cycle {
+            own: None,
+            _alive: Rc::clone(&alive),
+        }));
         turns().await;
         assert_eq!(Rc::strong_count(&alive), 2, "the connection keeps it");
         drop(peer);
