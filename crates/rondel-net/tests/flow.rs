@@ -410,3 +410,27 @@ fn writing_to_a_peer_that_has_gone_ends_with_a_loss() {
         assert!(matches!(log.events().last(), Some(Event::Lost(Some(_)))));
     });
 }
+
+#[test]
+fn a_paused_reader_learns_of_a_reset_by_writing() {
+    in_loop(async {
+        let log = Log::default();
+        let (ours, mut peer) = pair();
+        let (transport, _) = ours.into_transport(Recorder::acting(&log, |transport, event| {
+            if let Event::Data(_) = event {
+                transport.pause_reading();
+            }
+        }));
+        peer.write_all(b"x").unwrap();
+        until(|| log.has_method(Method::Data)).await;
+        reset(peer);
+        turns().await;
+        assert!(!log.is_lost(), "it does not look");
+        transport.write(b"anybody?").unwrap();
+        until(|| log.is_lost()).await;
+        assert!(matches!(
+            log.events().last(),
+            Some(Event::Lost(Some(io::ErrorKind::ConnectionReset)))
+        ));
+    });
+}

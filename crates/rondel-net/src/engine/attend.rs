@@ -413,12 +413,11 @@ impl Drop for Hook {
 }
 
 impl Connection {
-    /// Queued to be dispatched, when the loop was closed.
+    /// Queued to be dispatched, when the loop was closed. If it was open until then, its [`Hook`] has seen to that before.
     pub(super) fn on_discarded(&self) {
         if let Some(this) = self.this.upgrade()
             && self.is_attended()
         {
-            self.abandon();
             this.dispatch();
         }
     }
