@@ -638,3 +638,65 @@ fn an_empty_buffer_ends_the_connection_with_an_error() {
         assert_eq!(kind, Some(io::ErrorKind::InvalidInput));
     });
 }
+
+#[test]
+fn a_reset_at_any_point_is_one_loss() {
+    in_loop(async {
+        for point in 0..7 {
+            let log = Log::default();
+            let (ours, mut peer) = narrow_pair();
+            let (transport, _) = ours.into_transport(Recorder::new(&log).half_open());
+            if point >= 1 {
+                until(|| log.has(&Event::Made)).await;
+            }
+            if point >= 2 {
+                peer.write_all(b"request").unwrap();
+                until(|| log.has_method(Method::Data)).await;
+            }
+            if point >= 3 {
+                transport.write(b"answer").unwrap();
+            }
+            if point >= 4 {
+                // Never read, so that there is something left to be sent.
+                transport.write(&pattern(0, 1 << 20)).unwrap();
+                until(|| log.has(&Event::Pause)).await;
+            }
+            if point >= 5 {
+                peer.shutdown(Shutdown::Write).unwrap();
+                until(|| log.has(&Event::End)).await;
+            }
+            if point >= 6 {
+                transport.close();
+            }
+            reset(peer);
+            until(|| log.is_lost()).await;
+            turns().await;
+            log.assert_contract();
+            assert!(transport.write(b"gone").is_err());
+            assert_eq!(transport.buffered(), 0);
+            let reason = log.events().pop().unwrap();
+            assert_ne!(reason, Event::Lost(None), "at point {point}");
+        }
+    });
+}
+
+#[test]
+fn a_loop_that_closes_while_the_protocol_is_looked_at_tells_it_afterwards() {
+    let log = Log::default();
+    let mut lp = EventLoop::new().unwrap();
+    let (protocol, _peer) = lp
+        .run_until_complete(async {
+            let (ours, peer) = pair();
+            let (_, protocol) = ours.into_transport(Recorder::new(&log));
+            turns().await;
+            (protocol, peer)
+        })
+        .unwrap();
+    protocol
+        .with(|_, _| {
+            lp.close();
+            assert!(!log.is_lost());
+        })
+        .unwrap();
+    log.assert_contract();
+}

@@ -386,6 +386,10 @@ impl Drop for Dispatching<'_> {
             self.connection.flush_now();
         }
         self.connection.attendance.dispatching.set(false);
+        if std::thread::panicking() {
+            // A replaced attendant's destructor: the next one still has to be told what there is.
+            self.connection.changed();
+        }
     }
 }
 
