@@ -4,7 +4,7 @@ mod pair;
 mod recorder;
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::rc::Rc;
 
 use pair::*;
@@ -66,6 +66,32 @@ fn what_the_system_takes_is_not_buffered_and_nothing_is_nothing() {
         let mut received = vec![0; 20_006];
         peer.read_exact(&mut received).unwrap();
         assert!(received.ends_with(b"joined"));
+    });
+}
+
+/// L170: cut anywhere, by a system that takes a little at a time, and with more pieces than it takes at once.
+#[test]
+fn thousands_of_pieces_that_are_sent_in_part_arrive_in_order() {
+    in_loop(async {
+        let log = Log::default();
+        let (ours, peer) = narrow_pair();
+        let (transport, _) = ours.into_transport(Recorder::new(&log));
+        let bytes = pattern(0, 400_000);
+        let mut parts = Vec::new();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (part, more) = rest.split_at(rest.len().min(parts.len() % 150 + 1));
+            parts.push(IoSlice::new(part));
+            rest = more;
+        }
+        assert!(parts.len() > 3000);
+        let (first, second) = parts.split_at(2500);
+        assert!(transport.write_vectored(first).unwrap());
+        transport.write_vectored(second).unwrap();
+        transport.close();
+        assert_eq!(drain_peer(peer).await.unwrap(), bytes);
+        until(|| log.is_lost()).await;
+        log.assert_contract();
     });
 }
 

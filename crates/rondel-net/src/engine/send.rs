@@ -17,6 +17,9 @@ use crate::engine::outbound::{AT_ONCE, CHUNK};
 use crate::engine::{Connection, Finish, Phase};
 use crate::error::{Attempt, WriteError};
 
+/// How many pieces one system call takes: `IOV_MAX`, where rondel runs. More are an error.
+const MOST_SLICES: usize = 1024;
+
 /// How much is sent before others have their turn.
 const ALLOWANCE: usize = 1024 * 1024;
 
@@ -508,6 +511,7 @@ fn send(registration: &Registration, slices: &[IoSlice<'_>]) -> io::Result<usize
     if let [one] = slices {
         return send_one(registration, one);
     }
+    let slices = &slices[..slices.len().min(MOST_SLICES)];
     let len = slices.iter().map(|slice| slice.len()).sum();
     send_with(registration, len, |fd| {
         rustix::net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), FLAGS)
