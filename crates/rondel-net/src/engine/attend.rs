@@ -17,9 +17,8 @@ use std::rc::Rc;
 
 use rondel_executor::Callback;
 use rondel_loop::LoopClosed;
-use rustix::net::RecvFlags;
 
-use crate::engine::{Connection, Half, Handle, Handles, Held, Phase};
+use crate::engine::{Connection, Half, Handle, Handles, Held, Phase, calls};
 use crate::error::Attempt;
 
 /// How many times in a row a connection that is dispatched may change its attendant before others have their turn.
@@ -287,10 +286,7 @@ impl Connection {
         };
         let room = buffer.len();
         loop {
-            let received = registration.try_read(|fd| {
-                let (count, _) = rustix::net::recv(fd, &mut *buffer, RecvFlags::empty())?;
-                Ok(count)
-            });
+            let received = registration.try_read(|fd| calls::receive(fd, buffer));
             return match received {
                 Ok(0) => match self.on_end() {
                     Ok(_) => {
@@ -366,7 +362,7 @@ impl Connection {
         if let Some(registration) = self.registration()
             && !self.is_sent()
         {
-            super::set_reset(&registration);
+            calls::set_reset(&*registration);
         }
         self.discard_queue();
         self.close_descriptor(Phase::Abandoned);
