@@ -122,7 +122,10 @@ struct Waiters {
     first: Cell<Option<Waker>>,
     /// Whether the first one waits; if not, it only has been.
     waiting: Cell<bool>,
-    /// Boxed, since hardly any source has some, and there may be many sources.
+    #[allow(
+        clippy::box_collection,
+        reason = "hardly any source has some, and there may be many sources"
+    )]
     others: Cell<Option<Box<Vec<Waker>>>>,
 }
 
@@ -164,9 +167,13 @@ impl Waiters {
 
     #[inline]
     fn wake(&self) {
-        if !self.waiting.replace(false) {
-            return;
+        if self.waiting.get() {
+            self.wake_those_there_are();
         }
+    }
+
+    fn wake_those_there_are(&self) {
+        self.waiting.set(false);
         if let Some(first) = self.first.take() {
             first.wake_by_ref();
             match self.first.take() {

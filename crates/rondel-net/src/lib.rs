@@ -13,6 +13,8 @@ mod tcp;
 #[cfg_attr(docsrs, doc(cfg(feature = "tls-core")))]
 pub mod tls;
 mod transport;
+#[cfg(feature = "unix")]
+mod unix;
 
 pub use connect::{
     AddressFamily, AttemptStep, ConnectAttempt, ConnectError, ConnectErrorKind, ConnectOptions,
@@ -33,3 +35,10 @@ pub use transport::endpoint::{NotAPair, connect_accepted_socket, create_connecti
 pub use transport::kind::{AnyProtocol, Buffered, Plain};
 pub use transport::protocol::{BufferedProtocol, Protocol, ProtocolPanicked};
 pub use transport::protocol_ref::{Busy, ProtocolRef};
+#[cfg(feature = "unix")]
+#[cfg_attr(docsrs, doc(cfg(feature = "unix")))]
+pub use unix::{
+    PeerCredentials, ToUnixAddr, UnixListenOptions, UnixListener, UnixStream,
+    create_unix_connection, create_unix_server, open_unix_connection, peer_credentials,
+    start_unix_server,
+};

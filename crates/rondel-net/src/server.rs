@@ -283,8 +283,7 @@ impl ServerOptions {
         H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
         R: HandlerOutcome + 'static,
     {
-        let start = handler::start(handler, self.limit, self.prelude());
-        self.start(start, listeners)
+        self.start_tasks(handler, listeners)
     }
 
     /// The same, with a protocol for each connection; see [`create_server`].
@@ -296,6 +295,34 @@ impl ServerOptions {
         factory: impl FnMut() -> P + 'static,
         listeners: impl IntoIterator<Item = TcpListener>,
     ) -> Server {
+        self.start_protocols(factory, listeners)
+    }
+
+    pub(crate) fn start_tasks<H, R, L: Listening + 'static>(
+        &self,
+        handler: H,
+        listeners: impl IntoIterator<Item = L>,
+    ) -> Server
+    where
+        H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
+        R: HandlerOutcome + 'static,
+    {
+        self.start(
+            handler::start(handler, self.limit, self.prelude()),
+            listeners,
+        )
+    }
+
+    pub(crate) fn start_protocols<P, Kind, L>(
+        &self,
+        factory: impl FnMut() -> P + 'static,
+        listeners: impl IntoIterator<Item = L>,
+    ) -> Server
+    where
+        P: AnyProtocol<Kind>,
+        Kind: 'static,
+        L: Listening + 'static,
+    {
         self.start(handler::start_protocol(factory, self.prelude()), listeners)
     }
 

@@ -17,9 +17,8 @@ use std::rc::Rc;
 
 use rondel_executor::Callback;
 use rondel_loop::LoopClosed;
-use rustix::net::RecvFlags;
 
-use crate::engine::{Connection, Half, Handle, Handles, Held, Phase};
+use crate::engine::{Connection, Half, Handle, Handles, Held, Phase, calls};
 use crate::error::Attempt;
 
 /// How many times in a row a connection that is dispatched may change its attendant before others have their turn.
@@ -186,6 +185,7 @@ impl Connection {
     }
 
     /// The same, if the attendant has not been told.
+    #[inline]
     pub(crate) fn untold_flow(self: &Rc<Self>) -> Option<bool> {
         let untold = |paused| paused != self.attendance.told_paused.get();
         if !untold(self.is_paused()) || self.is_over() {
@@ -215,6 +215,7 @@ impl Connection {
     }
 
     /// Whether what arrives is handed over.
+    #[inline]
     pub(crate) fn is_reading(&self) -> bool {
         !self.is_reading_paused()
             && !self.attendance.told_end.get()
@@ -222,6 +223,7 @@ impl Connection {
     }
 
     /// Whether there may be something to hand over. After sending has failed, there may still be.
+    #[inline]
     pub(crate) fn may_receive(&self) -> bool {
         if !self.is_reading() {
             return false;
@@ -238,6 +240,7 @@ impl Connection {
     }
 
     /// Whether the attendant has nothing more to expect, but to be told why.
+    #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.is_closed() || self.fault.get().is_some()
     }
@@ -259,6 +262,7 @@ impl Connection {
     }
 
     /// Whether it is time for others, after receiving; see [`Allowance`](super::inbound::Allowance).
+    #[inline]
     pub(crate) fn is_allowance_spent(&self) -> bool {
         let spent = self.allowance.get().is_spent();
         if spent {
@@ -289,10 +293,7 @@ impl Connection {
         }
         let room = buffer.len();
         loop {
-            let received = registration.try_read(|fd| {
-                let (count, _) = rustix::net::recv(fd, &mut *buffer, RecvFlags::empty())?;
-                Ok(count)
-            });
+            let received = registration.try_read(|fd| calls::receive(fd, buffer));
             return match received {
                 Ok(0) => match self.on_end() {
                     Ok(_) => {
@@ -368,7 +369,7 @@ impl Connection {
         if let Some(registration) = self.registration()
             && !self.is_sent()
         {
-            super::set_reset(&registration);
+            calls::set_reset(&*registration);
         }
         self.discard_queue();
         self.close_descriptor(Phase::Abandoned);
@@ -388,6 +389,10 @@ impl Drop for Dispatching<'_> {
             self.connection.flush_now();
         }
         self.connection.attendance.dispatching.set(false);
+        if std::thread::panicking() {
+            // A replaced attendant's destructor: the next one still has to be told what there is.
+            self.connection.changed();
+        }
     }
 }
 
@@ -415,12 +420,11 @@ impl Drop for Hook {
 }
 
 impl Connection {
-    /// Queued to be dispatched, when the loop was closed.
+    /// Queued to be dispatched, when the loop was closed. If it was open until then, its [`Hook`] has seen to that before.
     pub(super) fn on_discarded(&self) {
         if let Some(this) = self.this.upgrade()
             && self.is_attended()
         {
-            self.abandon();
             this.dispatch();
         }
     }

@@ -11,12 +11,19 @@ use crate::engine::attend::Received;
 use crate::engine::send::Urgency;
 use crate::error::WriteError;
 
+/// The place for a layer, which is never taken.
 #[derive(Default)]
 pub(super) struct LayerSlot;
 
+impl LayerSlot {
+    const fn is_taken(&self) -> bool {
+        false
+    }
+}
+
 impl Connection {
     pub(super) const fn is_layered(&self) -> bool {
-        false
+        self.layer.is_taken()
     }
 
     pub(super) const fn has_layered_input(&self) -> bool {

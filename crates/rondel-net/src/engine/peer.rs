@@ -10,15 +10,26 @@ pub(crate) enum Peer {
     V4(SocketAddrV4),
     /// Boxed, since it is large, and known to every connection.
     V6(Box<SocketAddrV6>),
+    /// Something else that has a name.
+    #[cfg_attr(
+        not(feature = "unix"),
+        allow(dead_code, reason = "for other endpoints")
+    )]
+    Named(Box<str>),
 }
 
 impl Peer {
+    #[cfg(feature = "unix")]
+    pub(crate) fn named(name: String) -> Self {
+        Self::Named(name.into())
+    }
+
     /// The address, if it is one of the Internet's.
     pub(crate) fn inet(&self) -> Option<SocketAddr> {
         match self {
             Self::V4(addr) => Some((*addr).into()),
             Self::V6(addr) => Some((**addr).into()),
-            Self::Unknown => None,
+            Self::Unknown | Self::Named(_) => None,
         }
     }
 }
@@ -39,6 +50,7 @@ impl fmt::Display for Peer {
             Self::Unknown => f.write_str("an unnamed peer"),
             Self::V4(addr) => addr.fmt(f),
             Self::V6(addr) => addr.fmt(f),
+            Self::Named(name) => f.write_str(name),
         }
     }
 }

@@ -105,16 +105,15 @@ where
     let make = Rc::new(protocol_maker(factory));
     Box::new(move |local, handles| {
         if prelude.is_none() {
-            make(local, handles.writer.connection());
+            make(local, handles);
             return None;
         }
         let (make, prelude) = (Rc::clone(&make), prelude.clone());
         let name = format!("server {}", handles.writer.connection().peer_name());
         let here = local.clone();
         let task = local.create_task(async move {
-            let connection = handles.writer.connection();
-            if prelude.play(connection).await {
-                make(&here, connection);
+            if prelude.play(handles.writer.connection()).await {
+                make(&here, handles);
             }
         });
         Some(task.named(name))
@@ -122,27 +121,26 @@ where
 }
 
 /// Makes a protocol for a connection, and begins with it.
-fn protocol_maker<P, Kind>(
-    factory: impl FnMut() -> P + 'static,
-) -> impl Fn(&LocalLoop, &Rc<Connection>)
+fn protocol_maker<P, Kind>(factory: impl FnMut() -> P + 'static) -> impl Fn(&LocalLoop, Handles)
 where
     P: AnyProtocol<Kind>,
     Kind: 'static,
 {
     let factory = RefCell::new(factory);
-    move |local, connection| {
+    move |local, handles| {
         let made = catch_unwind(AssertUnwindSafe(|| {
             // Accepting is not entered again from a factory: that is a callback's matter.
             factory.try_borrow_mut().ok().map(|mut factory| factory())
         }));
         match made {
-            Ok(Some(protocol)) => drop(begin(connection, protocol)),
-            Ok(None) => connection.abort(),
+            Ok(Some(protocol)) => drop(begin(handles, protocol)),
+            Ok(None) => handles.writer.connection().abort(),
             Err(payload) => {
-                let peer = connection.peer_name();
+                let connection = handles.writer.connection();
                 connection.abort();
                 let mut context = ExceptionContext::new(format!(
-                    "the protocol factory for the connection from {peer} panicked"
+                    "the protocol factory for the connection from {} panicked",
+                    connection.peer_name()
                 ));
                 context.panic = Some(PanicPayload::new(payload));
                 local.call_exception_handler(&context);

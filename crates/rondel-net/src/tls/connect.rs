@@ -103,7 +103,7 @@ impl TlsConnectOptions {
         target: impl ToTarget,
     ) -> Result<(Transport, ProtocolRef<P>), ConnectError> {
         let stream = self.connect(target).await?;
-        Ok(begin(stream.connection(), factory()))
+        Ok(begin(stream.into_handles(), factory()))
     }
 
     async fn connect(&self, target: impl ToTarget) -> Result<TcpStream, ConnectError> {
