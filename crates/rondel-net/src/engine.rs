@@ -92,6 +92,10 @@ enum Phase {
     /// Everything queued is still to be sent, then it is closed.
     Closing,
     /// Everything is sent; the peer's farewell is waited for.
+    #[cfg_attr(
+        not(feature = "tls-core"),
+        allow(dead_code, reason = "only layers have farewells")
+    )]
     Lingering,
     Closed,
     Aborted,

@@ -13,7 +13,7 @@ use crate::error::WriteError;
 
 /// The place for a layer, which is never taken.
 #[derive(Default)]
-pub(super) struct LayerSlot;
+pub(super) struct LayerSlot(());
 
 impl LayerSlot {
     const fn is_taken(&self) -> bool {
