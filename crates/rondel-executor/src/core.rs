@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_task::Runnable;
 
 use crate::callback::Callback;
+use crate::callback::once::{Once, Spare};
 use crate::claim::{Claims, LocalClaims};
 use crate::cleanup::{CleanupLimit, Scope};
 use crate::home::HomeCell;
@@ -65,9 +66,17 @@ pub(crate) struct Hooks {
     pub(crate) cleanup_limit: Option<CleanupLimit>,
 }
 
+/// What has panicked, for the report: its site, or who knows it.
+pub(crate) enum Culprit {
+    Site(Site),
+    Callback(Rc<dyn Callback>),
+}
+
 /// The half that belongs to the home thread.
 pub(crate) struct Local {
     pub(crate) ready: ReadyQueue,
+    /// Blocks for the closures of `call_soon`.
+    pub(crate) spare: Spare,
     pub(crate) tasks: RefCell<Registry>,
     /// What few tasks have: names, callbacks, scopes. Apart from the header, so that the many pay nothing for it.
     pub(crate) extras: RefCell<HashMap<u64, Extras, IdHash>>,
@@ -86,7 +95,7 @@ pub(crate) struct Local {
     pub(crate) root: RefCell<Option<Scope>>,
     pub(crate) main: RefCell<Option<Rc<MainTask>>>,
     /// The callback that has just panicked.
-    pub(crate) panicked: Cell<Option<Rc<dyn Callback>>>,
+    pub(crate) panicked: Cell<Option<Culprit>>,
     pub(crate) closed: Cell<bool>,
 }
 
@@ -95,6 +104,7 @@ impl Core {
         Arc::new(Self {
             local: HomeCell::new(Local {
                 ready: ReadyQueue::default(),
+                spare: Spare::default(),
                 tasks: RefCell::default(),
                 extras: RefCell::default(),
                 next_id: Cell::new(1),
@@ -193,6 +203,12 @@ impl Local {
     }
 
     #[inline]
+    pub(crate) fn push_once(&self, call: Once) {
+        self.ready.push_once(call);
+        self.announce();
+    }
+
+    #[inline]
     pub(crate) fn push_callback(&self, callback: Rc<dyn Callback>) {
         self.ready.push_callback(callback);
         self.announce();
@@ -236,6 +252,7 @@ impl Local {
     /// Gives back the room that the queues took at their fullest. Only once they are empty for good.
     pub(crate) fn release_room(&self) {
         self.ready.release_room();
+        self.spare.release_room();
         self.extras.borrow_mut().shrink_to_fit();
         let tasks = self.tasks.take();
         drop(tasks);

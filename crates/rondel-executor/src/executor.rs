@@ -8,11 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::callback::{Callback, Handle};
+use crate::callback::Handle;
 use crate::claim;
 use crate::cleanup::CleanupLimit;
 use crate::context::{self, Turn};
-use crate::core::{Core, Hooks, Local};
+use crate::core::{Core, Culprit, Hooks, Local};
 use crate::inbox::Notify;
 use crate::lost::{Lost, Sink};
 use crate::ready_queue::Entry;
@@ -325,6 +325,11 @@ impl Executor {
                     // The harness sees that the executor is closed and drops the future.
                     Entry::Task(runnable) => local.guarded(|| harness::run(runnable)),
                     // Let go of, since somebody may hold a handle to it.
+                    Entry::Once(once) => {
+                        local.guarded(|| {
+                            once.cancel();
+                        });
+                    }
                     Entry::Callback(callback) => local.guarded(|| callback.discard()),
                     Entry::Main => {}
                 }
@@ -402,28 +407,40 @@ impl Entered<'_> {
     }
 }
 
-/// Keeps a share of the callback that runs, for the report if it panics: cheaper than asking for its site every time.
+/// Notes who it was if a callback panics: cheaper than asking each for its site, and keeping that.
 struct OnPanic<'a> {
     local: &'a Local,
-    callback: Option<Rc<dyn Callback>>,
+    culprit: Option<Culprit>,
+}
+
+impl<'a> OnPanic<'a> {
+    #[inline]
+    fn of(local: &'a Local, culprit: Culprit) -> Self {
+        let culprit = Some(culprit);
+        Self { local, culprit }
+    }
 }
 
 impl Drop for OnPanic<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(callback) = self.callback.take() {
-            // Not asked here: it is foreign code, and this is an unwinding.
-            self.local.panicked.set(Some(callback));
+        if let Some(culprit) = self.culprit.take() {
+            // Not asked for its site here: that is foreign code, and this is an unwinding.
+            self.local.panicked.set(Some(culprit));
         }
     }
 }
 
 /// Where the callback comes from that has just panicked.
 fn site_of_panicked(local: &Local) -> Option<&'static Location<'static>> {
-    let callback = local.panicked.take()?;
-    let site = catch_unwind(AssertUnwindSafe(|| callback.site())).ok();
-    local.guarded(|| drop(callback));
-    site
+    match local.panicked.take()? {
+        Culprit::Site(site) => Some(site),
+        Culprit::Callback(callback) => {
+            let site = catch_unwind(AssertUnwindSafe(|| callback.site())).ok();
+            local.guarded(|| drop(callback));
+            site
+        }
+    }
 }
 
 #[inline]
@@ -431,13 +448,17 @@ fn run_entries(local: &Local, go_on: &mut impl FnMut() -> bool) -> BatchEnd {
     while let Some(entry) = local.ready.pop() {
         match entry {
             Entry::Task(runnable) => harness::run(runnable),
+            Entry::Once(once) => {
+                let running = OnPanic::of(local, Culprit::Site(once.site()));
+                once.call();
+                // Nothing in it wants to be dropped.
+                std::mem::forget(running);
+                local.spare.keep(once);
+            }
             Entry::Callback(callback) => {
-                let mut running = OnPanic {
-                    local,
-                    callback: Some(Rc::clone(&callback)),
-                };
+                let mut running = OnPanic::of(local, Culprit::Callback(Rc::clone(&callback)));
                 callback.call();
-                let done = running.callback.take();
+                let done = running.culprit.take();
                 drop(done);
             }
             Entry::Main => return BatchEnd::Main,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::core::{Core, Message};
 use crate::lost::{Lost, LostKind};
-use crate::spawner::Spawner;
+use crate::spawner::{Spawner, schedule};
 use crate::task::handle::Task;
 use crate::task::harness;
 use crate::task::header::Header;
@@ -71,8 +71,8 @@ impl Remote {
         }
         let site = Location::caller();
         self.send(Message::Call(Box::new(move |core| {
-            if let Some(spawner) = Spawner::of(core) {
-                spawner.push(crate::callback::Once::new(site, callback));
+            if let Some(local) = core.local.get() {
+                schedule(local, site, callback);
             }
         })))
     }
