@@ -85,6 +85,11 @@ pub(crate) fn retire() {
     CONTEXT.with(|context| context.task.set(ptr::null()));
 }
 
+/// Whether no task is being polled, nor announced.
+pub(crate) fn is_between_polls() -> bool {
+    CONTEXT.with(|context| context.task.get().is_null())
+}
+
 /// A poll under way. The task stays current until this is dropped, which must happen inside the poll: after it the
 /// task's memory may go.
 pub(crate) struct Polling<'a> {

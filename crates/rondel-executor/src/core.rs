@@ -130,13 +130,13 @@ impl Core {
     pub(crate) fn schedule(runnable: Runnable<Header>) {
         let home = &raw const *runnable.metadata().home;
         // SAFETY: the runnable keeps the core; once it is moved into the core's own queue, the queue keeps both, and nothing
-        // runs on this thread that could take it out before `after_push` has returned. The reference is not used after that.
+        // runs on this thread that could take it out before the nudge. The reference is not used after that.
         let local = unsafe { &(*home).local };
         match local.get() {
             Some(local) => {
                 local.ready.push_task(runnable);
-                if let Some(nudge) = local.after_push() {
-                    nudge();
+                if !local.turning.get() {
+                    Local::nudge(local);
                 }
             }
             None => Self::schedule_from_afar(runnable),
@@ -219,27 +219,22 @@ impl Local {
         self.announce();
     }
 
+    /// Between turns, whoever drives the executor wants to hear of a push.
     #[inline]
     fn announce(&self) {
-        if let Some(nudge) = self.after_push() {
+        if !self.turning.get() {
+            Self::nudge(self);
+        }
+    }
+
+    /// Not by reference: what is called may let go of the last that keeps the executor.
+    #[cold]
+    fn nudge(local: *const Self) {
+        // SAFETY: every caller has a reference, which ends with this call.
+        let nudge = unsafe { &*local }.hooks.borrow().nudge.clone();
+        if let Some(nudge) = nudge {
             nudge();
         }
-    }
-
-    /// What must be called after a push, if something must: between turns, whoever drives the executor wants to hear of it.
-    #[inline]
-    #[must_use]
-    fn after_push(&self) -> Option<Rc<dyn Fn()>> {
-        if self.turning.get() {
-            None
-        } else {
-            self.nudge()
-        }
-    }
-
-    #[cold]
-    fn nudge(&self) -> Option<Rc<dyn Fn()>> {
-        self.hooks.borrow().nudge.clone()
     }
 
     /// Runs what came from elsewhere; a panic is reported and goes no further.

@@ -22,7 +22,7 @@ use crate::context;
 /// # task.cancel();
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Waits(u8);
+pub struct Waits(pub(crate) u8);
 
 impl Waits {
     /// No label: the task runs, is about to, or waits on something that does not say what it is.

@@ -20,7 +20,7 @@ use pin_project_lite::pin_project;
 
 use crate::callback::DoneCall;
 use crate::claim::Claim;
-use crate::context::{Polling, Turn, announce, retire};
+use crate::context::{self, Polling, Turn, announce};
 use crate::core::{Core, Local, Site};
 use crate::lost::Lost;
 use crate::task::header::{Header, NO_SLOT};
@@ -79,8 +79,10 @@ where
 #[inline]
 pub(crate) fn run(runnable: async_task::Runnable<Header>) {
     announce(runnable.metadata());
+    // Polls the harness, which takes the announcement back, for no task is ever closed: handles to it are detached, never
+    // dropped, and the registry keeps a waker until it has finished.
     runnable.run();
-    retire();
+    debug_assert!(context::is_between_polls(), "a poll has ended");
 }
 
 impl<F> Future for Harness<F>
@@ -95,11 +97,8 @@ where
         // task; and the runnable keeps the task, header included, until this poll has returned.
         let polling = unsafe { Polling::begin() };
         let header = polling.header();
-        let local = header
-            .home
-            .local
-            .get()
-            .expect("tasks are polled on their home thread");
+        // SAFETY: this is the home thread: `run` is called there alone, and what it announces is seen on its thread alone.
+        let local = unsafe { header.home.local.get_at_home() };
         let polled = self.poll_at_home(header, local, cx);
         if polled.is_pending() && header.slot.get() == NO_SLOT {
             local.tasks.borrow_mut().enter(header, cx.waker().clone());
@@ -150,10 +149,12 @@ pub(super) fn drive<F: Future>(
     mut future: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<F::Output>> {
-    if header.has(Header::CANCEL) || local.closed.get() {
-        return Poll::Ready(drop_cancelled(header, local, future));
+    if !header.is_plain(Header::CANCEL) || local.closed.get() {
+        if header.has(Header::CANCEL) || local.closed.get() {
+            return Poll::Ready(drop_cancelled(header, local, future));
+        }
+        header.label(Waits::NOTHING, 0);
     }
-    header.label(Waits::NOTHING, 0);
     let Some(running) = future.as_mut().as_pin_mut() else {
         unreachable!("a task whose future is gone is cleaning up or finished");
     };
@@ -223,7 +224,7 @@ pub(super) fn clean_up(header: &Header, local: &Local, cx: &mut Context<'_>) -> 
 pub(super) fn finish<T>(header: &Header, local: &Local, output: Option<T>) -> Option<T> {
     header.clear(Header::CLEANING | Header::CANCEL);
     header.set(Header::FINISHED);
-    header.label(Waits::NOTHING, 0);
+    header.unlabel();
     local.alive.set(local.alive.get() - 1);
     if header.has(Header::SHIELDED) {
         local.cleanups.set(local.cleanups.get() - 1);
