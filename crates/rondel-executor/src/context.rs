@@ -10,7 +10,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use crate::cleanup::Scope;
-use crate::core::Core;
+use crate::core::{Core, Local};
 use crate::task::header::Header;
 
 struct Context {
@@ -65,6 +65,17 @@ pub(crate) fn with_core<R>(f: impl FnOnce(Option<&Arc<Core>>) -> R) -> R {
     // SAFETY: non-null only while a `Turn` that borrows the `Arc` is alive on this very thread. That turn cannot end
     // before `f` does: it is further up the stack.
     f(unsafe { core.as_ref() })
+}
+
+/// The same with its local half, whose home this thread is.
+#[inline]
+pub(crate) fn with_local<R>(f: impl FnOnce(Option<(&Arc<Core>, &Local)>) -> R) -> R {
+    with_core(|core| {
+        f(core.map(|core| {
+            // SAFETY: executors take their turns at home: those who enter one have the local half in their hands.
+            (core, unsafe { core.local.get_at_home() })
+        }))
+    })
 }
 
 /// The executor whose turn it is on this thread.

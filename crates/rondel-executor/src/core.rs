@@ -83,9 +83,9 @@ pub(crate) struct Local {
     pub(crate) next_id: Cell<u64>,
     pub(crate) next_token: Cell<u64>,
     pub(crate) claims: LocalClaims,
-    /// Tasks spawned and not finished, cleanups among them.
-    pub(crate) alive: Cell<usize>,
-    /// Of those, cleanups on their way.
+    /// Tasks that have finished, or been given up; the rest of those made are alive.
+    pub(crate) finished: Cell<u64>,
+    /// Of those alive, cleanups on their way.
     pub(crate) cleanups: Cell<usize>,
     /// Whether a turn is under way: then nobody needs to be told of a push.
     pub(crate) turning: Cell<bool>,
@@ -110,7 +110,7 @@ impl Core {
                 next_id: Cell::new(1),
                 next_token: Cell::new(0),
                 claims: LocalClaims::default(),
-                alive: Cell::new(0),
+                finished: Cell::new(0),
                 cleanups: Cell::new(0),
                 turning: Cell::new(false),
                 hooks: RefCell::new(hooks),
@@ -260,11 +260,28 @@ impl Local {
         token
     }
 
-    /// The next task number: never used again by this executor.
+    /// The next task number: never used again by this executor. Every task made takes one, and makes one claim: so this is
+    /// the count of both.
+    #[inline]
     pub(crate) fn take_id(&self) -> u64 {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
         id
+    }
+
+    /// Tasks that have not finished, the main one and cleanups among them.
+    pub(crate) fn alive(&self) -> usize {
+        (self.made() - self.finished.get()) as usize
+    }
+
+    /// Tasks made so far.
+    pub(crate) fn made(&self) -> u64 {
+        self.next_id.get() - 1
+    }
+
+    #[inline]
+    pub(crate) fn count_finished(&self) {
+        self.finished.set(self.finished.get() + 1);
     }
 
     /// Runs `f` on the extras of a task, making them if there are none.

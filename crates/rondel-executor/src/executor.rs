@@ -177,7 +177,7 @@ impl Executor {
 
     /// Tasks that have not finished, cleanups among them.
     pub fn alive(&self) -> usize {
-        self.local().alive.get()
+        self.local().alive()
     }
 
     /// Cleanups under way.
@@ -274,13 +274,13 @@ impl Executor {
         }
         local.closed.set(true);
         let leaked_before = core.leaked.load(Ordering::Relaxed);
-        let cancelled = local.alive.get();
+        let cancelled = local.alive();
         self.drop_everything();
         // From here on, what other threads send is refused; what was sent before is dropped here, its home.
         core.inbox.close();
         self.drop_everything();
         let in_hand = usize::from(local.main.borrow().is_some());
-        let stranded = local.alive.get().saturating_sub(in_hand);
+        let stranded = local.alive().saturating_sub(in_hand);
         core.leaked.fetch_add(stranded, Ordering::Relaxed);
         // The root scope holds the core, which holds the scope.
         let root = local.root.take();
@@ -337,7 +337,7 @@ impl Executor {
             let in_hand = local.main.borrow().is_some();
             // Until the inbox is closed, threads that keep sending would keep us here.
             let drained = !core.inbox.is_closed() || core.inbox.is_empty();
-            if local.alive.get() <= usize::from(in_hand) && drained {
+            if local.alive() <= usize::from(in_hand) && drained {
                 return;
             }
             if progress {

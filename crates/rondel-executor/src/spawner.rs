@@ -57,12 +57,10 @@ impl Spawner {
         F::Output: 'static,
     {
         let site = Location::caller();
-        context::with_core(
-            |core| match core.and_then(|core| Some((core, core.local.get()?))) {
-                Some((core, local)) => Ok(Task::new(harness::spawn(core, local, future, site, 0))),
-                None => Err(future),
-            },
-        )
+        context::with_local(|current| match current {
+            Some((core, local)) => Ok(Task::new(harness::spawn(core, local, future, site, 0))),
+            None => Err(future),
+        })
     }
 
     /// Schedules a callback on the executor whose turn it is on this thread; see [`call_soon`](Spawner::call_soon).
@@ -73,8 +71,8 @@ impl Spawner {
     #[inline]
     pub fn call_soon_current<F: FnOnce() + 'static>(callback: F) -> Result<Handle, F> {
         let site = Location::caller();
-        context::with_core(|core| match core.and_then(|core| core.local.get()) {
-            Some(local) => Ok(schedule(local, site, callback)),
+        context::with_local(|current| match current {
+            Some((_, local)) => Ok(schedule(local, site, callback)),
             None => Err(callback),
         })
     }
@@ -222,7 +220,7 @@ impl fmt::Debug for Spawner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spawner")
             .field("ready", &self.ready_len())
-            .field("tasks", &self.local().alive.get())
+            .field("tasks", &self.local().alive())
             .finish()
     }
 }

@@ -51,8 +51,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let header = Header::new(Claim::new(core, local), site, local.take_id(), flags);
-    local.alive.set(local.alive.get() + 1);
+    let header = Header::new(Claim::new(core, local), site, flags);
     let harness = Harness {
         future: Some(future),
     };
@@ -222,19 +221,14 @@ pub(super) fn clean_up(header: &Header, local: &Local, cx: &mut Context<'_>) -> 
 /// Takes the task off the books and tells whoever wants to know.
 #[inline]
 pub(super) fn finish<T>(header: &Header, local: &Local, output: Option<T>) -> Option<T> {
-    header.clear(Header::CLEANING | Header::CANCEL);
-    header.set(Header::FINISHED);
-    header.unlabel();
-    local.alive.set(local.alive.get() - 1);
-    if header.has(Header::SHIELDED) {
-        local.cleanups.set(local.cleanups.get() - 1);
-    }
+    header.finish();
+    local.count_finished();
     if header.slot.get() != NO_SLOT {
         let waker = local.tasks.borrow_mut().leave(header);
         drop(waker);
     }
-    if header.has(Header::EXTRAS) {
-        call_back(header, local);
+    if header.has(Header::SHIELDED | Header::EXTRAS) {
+        finish_special(header, local);
     }
     if header.has(Header::DETACHED) {
         finish_detached(header, local, output);
@@ -244,6 +238,15 @@ pub(super) fn finish<T>(header: &Header, local: &Local, output: Option<T>) -> Op
 }
 
 #[cold]
+fn finish_special(header: &Header, local: &Local) {
+    if header.has(Header::SHIELDED) {
+        local.cleanups.set(local.cleanups.get() - 1);
+    }
+    if header.has(Header::EXTRAS) {
+        call_back(header, local);
+    }
+}
+
 fn call_back(header: &Header, local: &Local) {
     // Taken first: the last handle to the scope may go here, and with it what is not ours.
     let (done, watchers, _scope) = local
@@ -264,7 +267,9 @@ fn call_back(header: &Header, local: &Local) {
     }
 }
 
-/// Nobody will ask: the output goes here, where a panicking destructor is caught, and a panic is reported.
+/// Nobody will ask: the output goes here, where a panicking destructor is caught, and a panic is reported. Out of line, so
+/// that `finish` need not be.
+#[inline(never)]
 fn finish_detached<T>(header: &Header, local: &Local, output: Option<T>) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(output))) {
         local.report(Lost::drop_panicked(TaskInfo::of(header, local), payload));

@@ -51,7 +51,7 @@ impl Header {
     pub(crate) const SHIELDED: u8 = 1 << 7;
 
     #[inline]
-    pub(crate) fn new(home: Claim, site: Site, id: u64, flags: u8) -> Self {
+    pub(crate) fn new((home, id): (Claim, u64), site: Site, flags: u8) -> Self {
         Self {
             home,
             site,
@@ -84,6 +84,15 @@ impl Header {
         self.state.set(self.state.get() & !u16::from(flags));
     }
 
+    /// The outcome is decided: no label any more, nothing to clean up, nothing to cancel.
+    #[inline]
+    pub(crate) fn finish(&self) {
+        let flags = !(Self::CLEANING | Self::CANCEL);
+        let state = self.state.get() & u16::from(flags);
+        self.state.set(state | u16::from(Self::FINISHED));
+        self.waits_on.set(0);
+    }
+
     #[inline]
     pub(crate) fn label(&self, waits: Waits, on: u32) {
         let [flags, _] = self.state.get().to_le_bytes();
@@ -95,14 +104,6 @@ impl Header {
     #[inline]
     pub(crate) fn is_plain(&self, flags: u8) -> bool {
         self.state.get() & u16::from_le_bytes([flags, u8::MAX]) == 0
-    }
-
-    /// Takes the label off. Most have none, and a store is dearer than a look: the poll's atomic operations wait for it.
-    #[inline]
-    pub(crate) fn unlabel(&self) {
-        if !self.is_plain(0) {
-            self.label(Waits::NOTHING, 0);
-        }
     }
 
     pub(crate) fn waits(&self) -> (Waits, u32) {

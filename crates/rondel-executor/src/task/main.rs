@@ -88,10 +88,9 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
         if local.main.borrow().is_some() || future.is_none() {
             return None;
         }
-        local.alive.set(local.alive.get() + 1);
         let core = Arc::clone(executor.core());
         let task = Rc::new(MainTask {
-            header: Header::new(Claim::new(&core, local), site, local.take_id(), 0),
+            header: Header::new(Claim::new(&core, local), site, 0),
             waker: Arc::new(MainWaker {
                 core,
                 queued: AtomicBool::new(false),
@@ -175,7 +174,7 @@ impl<F: Future> Drop for Main<'_, '_, F> {
             if let Err(payload) = dropped {
                 local.report(Lost::drop_panicked(self.info(), payload));
             }
-            local.alive.set(local.alive.get() - 1);
+            local.count_finished();
         }
         local.forget_extras(&self.task.header);
         let gone = local.main.take();
