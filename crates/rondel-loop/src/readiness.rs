@@ -160,9 +160,13 @@ impl Waiters {
 
     #[inline]
     fn wake(&self) {
-        if !self.waiting.replace(false) {
-            return;
+        if self.waiting.get() {
+            self.wake_waiting();
         }
+    }
+
+    fn wake_waiting(&self) {
+        self.waiting.set(false);
         if let Some(first) = self.first.take() {
             first.wake_by_ref();
             match self.first.take() {
