@@ -7,7 +7,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::callback::once::Once;
-use crate::core::Site;
+use crate::site::Site;
 use crate::task::info::TaskInfo;
 
 /// Something that can stand in the ready queue and be called at its turn.

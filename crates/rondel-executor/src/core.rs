@@ -11,7 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +26,7 @@ use crate::home::HomeCell;
 use crate::inbox::{Inbox, Notify};
 use crate::lost::{Lost, Sink};
 use crate::ready_queue::ReadyQueue;
+use crate::site::Site;
 use crate::task::extras::{Extras, IdHash};
 use crate::task::header::Header;
 use crate::task::main::MainTask;
@@ -315,6 +316,3 @@ impl fmt::Debug for Core {
             .finish_non_exhaustive()
     }
 }
-
-/// Where a thing was made, for reports.
-pub(crate) type Site = &'static Location<'static>;

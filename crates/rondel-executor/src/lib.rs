@@ -13,6 +13,7 @@ mod loop_bound;
 mod lost;
 mod ready_queue;
 mod remote;
+mod site;
 mod spawner;
 mod task;
 mod thread_pool;

@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 
 use super::{Callback, State};
-use crate::core::Site;
+use crate::site::Site;
 
 /// Where the closure lies.
 type Room = MaybeUninit<[usize; 5]>;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use crate::claim::Claim;
-use crate::core::Site;
+use crate::site::Site;
 use crate::wait::Waits;
 
 /// The metadata of a task. The home pointer and the constants may be read anywhere; the cells belong to the home thread.

@@ -14,7 +14,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crate::claim::Claim;
 use crate::context::{Polling, Turn};
-use crate::core::{Core, Local, Message, Site};
+use crate::core::{Core, Local, Message};
+use crate::site::Site;
 use crate::executor::Executor;
 use crate::lost::Lost;
 use crate::task::handle::cancel;
