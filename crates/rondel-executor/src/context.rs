@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::cleanup::Scope;
 use crate::core::{Core, Local};
 use crate::task::header::Header;
+use crate::wait::Waits;
 
 struct Context {
     core: Cell<*const Arc<Core>>,
@@ -147,6 +148,18 @@ pub(crate) fn with_task<R>(f: impl FnOnce(Option<&Header>) -> R) -> R {
     // SAFETY: non-null only between `announce` and `retire`, while the task is being polled and so alive; `f` cannot
     // keep the reference.
     f(unsafe { task.as_ref() })
+}
+
+impl Waits {
+    /// Labels the task that is being polled, if one is. `detail` tells apart things of the same kind.
+    #[inline]
+    pub fn label(self, detail: u32) {
+        with_task(|task| {
+            if let Some(header) = task {
+                header.label(self, detail);
+            }
+        });
+    }
 }
 
 /// Runs `f` with `scope` as the one that takes what is left behind.

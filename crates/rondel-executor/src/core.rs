@@ -11,6 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -242,6 +243,26 @@ impl Local {
     pub(crate) fn guarded(&self, f: impl FnOnce()) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
             self.report(Lost::in_callback(payload, None));
+        }
+    }
+
+    /// Hands a failure to the sink. A sink that panics is not tried again with its own panic; the failure goes to
+    /// standard error instead.
+    #[cold]
+    pub(crate) fn report(&self, lost: Lost) {
+        let sink = self.hooks.borrow().sink.clone();
+        match sink {
+            None => lost.write_to_stderr(),
+            Some(sink) => {
+                let said = lost.to_string();
+                if catch_unwind(AssertUnwindSafe(|| sink(lost))).is_err() {
+                    // Nowhere to report a failing standard error to.
+                    let _ = writeln!(
+                        std::io::stderr(),
+                        "the handler of lost failures panicked; it was told: {said}"
+                    );
+                }
+            }
         }
     }
 

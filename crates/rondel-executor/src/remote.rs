@@ -46,6 +46,13 @@ impl fmt::Display for ExecutorClosed {
 
 impl Error for ExecutorClosed {}
 
+impl Spawner {
+    /// A handle for other threads.
+    pub fn remote(&self) -> Remote {
+        Remote::of(self.core())
+    }
+}
+
 impl Remote {
     pub(crate) fn of(core: &Arc<Core>) -> Self {
         Self(Arc::clone(core))

@@ -13,7 +13,6 @@ use crate::callback::{Callback, Handle};
 use crate::context;
 use crate::core::{Core, Local};
 use crate::lost::Lost;
-use crate::remote::Remote;
 use crate::task::handle::Task;
 use crate::task::harness;
 use crate::task::header::{Header, NO_SLOT};
@@ -191,11 +190,6 @@ impl Spawner {
             let header = task?;
             Some(TaskInfo::of(header, header.home.local.get()?))
         })
-    }
-
-    /// A handle for other threads.
-    pub fn remote(&self) -> Remote {
-        Remote::of(&self.core)
     }
 }
 

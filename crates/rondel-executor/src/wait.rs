@@ -1,7 +1,5 @@
 //! Wait labels: what a suspended task is waiting for.
 
-use crate::context;
-
 /// What kind of thing a task waits for.
 ///
 /// An awaitable that has nothing to give yet labels the task before it answers `Pending`; the executor takes the label
@@ -45,16 +43,6 @@ impl Waits {
     pub const NAME: Self = Self(8);
     /// For something that a program labels itself.
     pub const OTHER: Self = Self(255);
-
-    /// Labels the task that is being polled, if one is. `detail` tells apart things of the same kind.
-    #[inline]
-    pub fn label(self, detail: u32) {
-        context::with_task(|task| {
-            if let Some(header) = task {
-                header.label(self, detail);
-            }
-        });
-    }
 
     /// The label in words, as reports print it.
     pub const fn as_str(self) -> &'static str {
