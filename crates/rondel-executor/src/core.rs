@@ -216,6 +216,16 @@ impl Local {
         self.announce();
     }
 
+    /// Queues a callback, unless the executor has been closed.
+    #[inline]
+    pub(crate) fn push_or_discard(&self, callback: Rc<dyn Callback>) {
+        if self.closed.get() {
+            callback.discard();
+        } else {
+            self.push_callback(callback);
+        }
+    }
+
     pub(crate) fn push_main(&self) {
         self.ready.push_main();
         self.announce();

@@ -127,12 +127,7 @@ impl Spawner {
     /// Puts a callback at the end of the ready queue as it is, without allocating. See [`Callback`].
     #[inline]
     pub fn push(&self, callback: Rc<dyn Callback>) {
-        let local = self.local();
-        if local.closed.get() {
-            callback.discard();
-        } else {
-            local.push_callback(callback);
-        }
+        self.local().push_or_discard(callback);
     }
 
     /// Reports a failure that nobody awaits, as the executor does with its own.

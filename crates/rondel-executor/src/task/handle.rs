@@ -8,14 +8,14 @@ use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::callback::DoneCall;
 use crate::context;
 use crate::core::Local;
 use crate::lost::{Lost, LostKind};
-use crate::spawner::Spawner;
-use crate::task::harness::{Raw, report_panic};
+use crate::task::harness::{self, Raw, report_panic};
 use crate::task::header::{Header, NO_SLOT};
 use crate::task::info::{TaskId, TaskInfo};
 use crate::task::join_error::{JoinError, PanicPayload};
@@ -128,7 +128,7 @@ impl<T> Task<T> {
         let (header, local) = self.reach()?;
         if header.has(Header::FINISHED) {
             let call = DoneCall::new(TaskInfo::of(header, local), Box::new(callback));
-            Spawner::of(&header.home.to_arc())?.push(Rc::new(call));
+            local.push_or_discard(Rc::new(call));
             return None;
         }
         let token = local.take_token();
@@ -242,17 +242,16 @@ where
                 _ => None,
             }
         };
-        let Some(spawner) = Spawner::of(&core) else {
-            return;
+        let watching = Arc::clone(&core);
+        let report = async move {
+            let lost = watch.await;
+            if let (Some(lost), Some(local)) = (lost, watching.local.get()) {
+                local.report(lost);
+            }
         };
-        spawner
-            .spawn(async move {
-                let lost = watch.await;
-                if let (Some(lost), Some(local)) = (lost, core.local.get()) {
-                    local.report(lost);
-                }
-            })
-            .detach();
+        if let Some(local) = core.local.get() {
+            Task::new(harness::spawn(&core, local, report, Location::caller(), 0)).detach();
+        }
     }
 }
 
