@@ -2,13 +2,10 @@
 
 pub(crate) mod once;
 
-use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
 use crate::callback::once::Once;
-use crate::site::Site;
-use crate::task::info::TaskInfo;
 
 /// Something that can stand in the ready queue and be called at its turn.
 ///
@@ -102,35 +99,5 @@ impl fmt::Debug for Handle {
             .field("state", &self.0.state())
             .field("scheduled_at", &format_args!("{}", self.scheduled_at()))
             .finish()
-    }
-}
-
-/// What is called with a task that is done.
-pub(crate) type OnDone = Box<dyn FnOnce(&TaskInfo)>;
-
-/// A done-callback of a task, at its turn.
-pub(crate) struct DoneCall {
-    info: TaskInfo,
-    callback: Cell<Option<OnDone>>,
-}
-
-impl DoneCall {
-    pub(crate) fn new(info: TaskInfo, callback: OnDone) -> Self {
-        Self {
-            info,
-            callback: Cell::new(Some(callback)),
-        }
-    }
-}
-
-impl Callback for DoneCall {
-    fn call(self: Rc<Self>) {
-        if let Some(callback) = self.callback.take() {
-            callback(&self.info);
-        }
-    }
-
-    fn site(&self) -> Site {
-        self.info.site
     }
 }

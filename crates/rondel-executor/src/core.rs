@@ -30,7 +30,7 @@ use crate::ready_queue::ReadyQueue;
 use crate::site::Site;
 use crate::task::extras::{Extras, IdHash};
 use crate::task::header::Header;
-use crate::task::main::MainTask;
+use crate::task::main_task::MainTask;
 use crate::task::registry::Registry;
 
 /// Something to be done at home.

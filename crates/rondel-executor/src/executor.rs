@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +20,6 @@ use crate::spawner::Spawner;
 use crate::task::handle::{Task, cancel_all};
 use crate::task::harness;
 use crate::task::info::TaskInfo;
-use crate::task::main::Main;
 
 /// Runs tasks and callbacks on the thread that made it, first in first out.
 ///
@@ -59,7 +57,7 @@ pub enum BatchEnd {
     Dry,
     /// The caller's check said stop; entries may be left.
     Stopped,
-    /// It is the main future's turn; see [`Main`].
+    /// It is the main future's turn; see [`Main`](crate::Main).
     Main,
 }
 
@@ -225,29 +223,6 @@ impl Executor {
         if main && local.main.borrow().is_some() {
             local.push_main();
         }
-    }
-
-    /// Prepares to run `future`, in place, as this executor's main task. It is queued at once; whenever a batch ends with
-    /// [`BatchEnd::Main`], poll it. `None` if there is a main task already, or no future.
-    ///
-    /// ```
-    /// use rondel_executor::{BatchEnd, Executor};
-    /// use std::{pin::pin, task::Poll};
-    ///
-    /// let executor = Executor::new();
-    /// let words = vec!["it", "borrows"];
-    /// let mut future = pin!(Some(async { words.len() }));
-    /// let mut main = executor.main(future.as_mut()).unwrap();
-    /// let turn = executor.enter().unwrap();
-    /// assert_eq!(turn.run_batch(|| true), BatchEnd::Main);
-    /// assert!(matches!(main.poll(), Poll::Ready(Ok(2))));
-    /// ```
-    #[track_caller]
-    pub fn main<'e, 'f, F: Future>(
-        &'e self,
-        future: Pin<&'f mut Option<F>>,
-    ) -> Option<Main<'e, 'f, F>> {
-        Main::new(self, future, Location::caller())
     }
 
     /// Cancels the main task; `false` if there is none, or it is done.

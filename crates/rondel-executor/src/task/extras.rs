@@ -6,8 +6,8 @@ use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 use std::task::Waker;
 
-use crate::callback::OnDone;
 use crate::cleanup::Scope;
+use crate::task::done::OnDone;
 
 /// A callback for when the task is done, with the number that removes it.
 pub(crate) type DoneCallback = (u64, OnDone);

@@ -11,10 +11,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::callback::DoneCall;
 use crate::context;
 use crate::core::Local;
 use crate::lost::{Lost, LostKind};
+use crate::task::done::DoneCall;
 use crate::task::harness::{self, Raw, report_panic};
 use crate::task::header::{Header, NO_SLOT};
 use crate::task::info::{TaskId, TaskInfo};

@@ -18,12 +18,12 @@ use std::task::{Context, Poll, ready};
 use async_task::Builder;
 use pin_project_lite::pin_project;
 
-use crate::callback::DoneCall;
 use crate::claim::Claim;
 use crate::context::{self, Polling, Turn, announce};
 use crate::core::{Core, Local};
 use crate::lost::Lost;
 use crate::site::Site;
+use crate::task::done::DoneCall;
 use crate::task::header::{Header, NO_SLOT};
 use crate::task::info::TaskInfo;
 use crate::wait::Waits;
