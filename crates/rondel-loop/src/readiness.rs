@@ -168,11 +168,11 @@ impl Waiters {
     #[inline]
     fn wake(&self) {
         if self.waiting.get() {
-            self.wake_those_there_are();
+            self.wake_waiting();
         }
     }
 
-    fn wake_those_there_are(&self) {
+    fn wake_waiting(&self) {
         self.waiting.set(false);
         if let Some(first) = self.first.take() {
             first.wake_by_ref();
