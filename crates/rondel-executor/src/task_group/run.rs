@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::thread;
 
 use pin_project_lite::pin_project;
 
@@ -138,7 +139,7 @@ where
         // Only those that are ready now, and all of them, whatever fails meanwhile: see them fail together.
         let mut batch = crowd.batch(cx);
         while let Some(turn) = batch.next() {
-            self.poll(turn);
+            self.give_turn(turn);
         }
         if !self.failures.stopping && self.must_stop() {
             self.stop();
@@ -168,12 +169,36 @@ where
                         }
                     }
                 }
-                self.poll(turn);
+                self.give_last_turn(turn);
             }
         }
     }
 
-    fn poll(&mut self, mut turn: Turn<Option<Boxed<'env, E>>>) {
+    #[inline(always)]
+    fn give_turn(&mut self, mut turn: Turn<Option<Boxed<'env, E>>>) {
+        match self.poll(&mut turn) {
+            None => {
+                let waits = context::waits();
+                self.shared
+                    .crowd
+                    .keep_noting(turn, |about| about.waits = waits);
+            }
+            Some(ended) => self.leave(turn, ended),
+        }
+    }
+
+    /// The same apart, so that the one above is part of the loop that wakes go through.
+    #[cold]
+    fn give_last_turn(&mut self, turn: Turn<Option<Boxed<'env, E>>>) {
+        self.give_turn(turn);
+    }
+
+    /// How it ended, if it did.
+    #[inline(always)]
+    fn poll(
+        &mut self,
+        turn: &mut Turn<Option<Boxed<'env, E>>>,
+    ) -> Option<thread::Result<Ended<E>>> {
         let (member, mut cx) = turn.parts();
         let body = self.body.as_mut();
         Waits::NOTHING.label(0);
@@ -181,15 +206,14 @@ where
             Some(child) => child.as_mut().poll(&mut cx),
             None => poll_body(body, &mut cx, self.output),
         }));
-        let ended = match polled {
-            Ok(Poll::Pending) => {
-                let waits = context::waits();
-                let crowd = &self.shared.crowd;
-                return crowd.keep_noting(turn, |about| about.waits = waits);
-            }
-            Ok(Poll::Ready(ended)) => Ok(ended),
-            Err(payload) => Err(payload),
-        };
+        match polled {
+            Ok(Poll::Pending) => None,
+            Ok(Poll::Ready(ended)) => Some(Ok(ended)),
+            Err(payload) => Some(Err(payload)),
+        }
+    }
+
+    fn leave(&mut self, turn: Turn<Option<Boxed<'env, E>>>, ended: thread::Result<Ended<E>>) {
         // Before anything else of theirs runs: no more children from here on.
         if !matches!(ended, Ok(Ended::Well | Ended::Cancelled)) {
             self.shared.closed.set(true);
