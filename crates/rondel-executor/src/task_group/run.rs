@@ -199,17 +199,21 @@ where
         &mut self,
         turn: &mut Turn<Option<Boxed<'env, E>>>,
     ) -> Option<thread::Result<Ended<E>>> {
-        let (member, mut cx) = turn.parts();
-        let body = self.body.as_mut();
         Waits::NOTHING.label(0);
-        let polled = catch_unwind(AssertUnwindSafe(|| match member {
-            Some(child) => child.as_mut().poll(&mut cx),
-            None => poll_body(body, &mut cx, self.output),
-        }));
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_member(turn)));
         match polled {
             Ok(Poll::Pending) => None,
             Ok(Poll::Ready(ended)) => Some(Ok(ended)),
             Err(payload) => Some(Err(payload)),
+        }
+    }
+
+    #[inline]
+    fn poll_member(&mut self, turn: &mut Turn<Option<Boxed<'env, E>>>) -> Poll<Ended<E>> {
+        let (member, mut cx) = turn.parts();
+        match member {
+            Some(child) => child.as_mut().poll(&mut cx),
+            None => poll_body(self.body.as_mut(), &mut cx, self.output),
         }
     }
 
