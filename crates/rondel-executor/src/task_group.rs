@@ -102,7 +102,8 @@ use crate::error_group::GroupError;
 /// [`GroupError::Failed`] with all errors, [`GroupError::Cancelled`] if the group was cancelled by itself.
 ///
 /// # Panics
-/// If the body or a child panicked, with that panic, after all have ended. A second panic is reported as lost.
+/// If the body or a child panicked, with that panic, after all have ended. It comes before errors, which are dropped then; a
+/// second panic is reported as lost.
 ///
 /// # Cancel safety
 /// Dropped before it has ended, it drops the body, then the children in the order of spawning; what each leaves to clean up is
