@@ -168,6 +168,8 @@ type Boxed<'env, E> = Pin<Box<dyn Member<E> + 'env>>;
 struct Shared<'env, E> {
     /// The children, and one place without a future for the body, which is kept by whoever runs the group.
     crowd: Crowd<Option<Boxed<'env, E>>, About>,
+    /// The body is in the crowd: it has not ended.
+    body: Cell<bool>,
     /// Nobody is taken in any more.
     closed: Cell<bool>,
     /// `cancel()` was called.
@@ -180,6 +182,7 @@ impl<'env, E: 'env> TaskGroup<'env, E> {
         crowd.insert(None, About::body());
         Self(Rc::new(Shared {
             crowd,
+            body: Cell::new(true),
             closed: Cell::new(false),
             cancelled: Cell::new(false),
         }))
@@ -272,12 +275,7 @@ impl<'env, E: 'env> TaskGroup<'env, E> {
 
     /// How many children have not ended.
     pub fn len(&self) -> usize {
-        self.0
-            .crowd
-            .about()
-            .iter()
-            .filter(|about| about.is_child())
-            .count()
+        self.0.crowd.len() - usize::from(self.0.body.get())
     }
 
     /// Whether no child is left.

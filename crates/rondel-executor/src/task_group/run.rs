@@ -226,7 +226,10 @@ where
         // Inside the group's scope: what it leaves, the group waits for.
         let dropped = catch_unwind(AssertUnwindSafe(|| match gone {
             Some(child) => drop(child),
-            None => self.body.set(None),
+            None => {
+                self.shared.body.set(false);
+                self.body.set(None);
+            }
         }));
         match ended {
             Ok(Ended::Well) => {}
@@ -282,6 +285,7 @@ struct Owner<'env, E> {
 impl<E> Drop for Owner<'_, E> {
     fn drop(&mut self) {
         self.shared.closed.set(true);
+        self.shared.body.set(false);
         let children = self.shared.crowd.clear();
         let mut scope = None;
         for child in children.into_iter().flatten() {
