@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use crate::core::Site;
 use crate::task::info::TaskInfo;
+use crate::task_local::snapshot::call_with;
+use crate::task_local::values::inherited;
 
 /// Something that can stand in the ready queue and be called at its turn.
 ///
@@ -125,9 +127,15 @@ impl Handle {
     /// ```
     #[track_caller]
     pub fn schedule_later(closure: impl FnOnce() + 'static) -> (Rc<dyn Callback>, Self) {
-        let once = Once::new(std::panic::Location::caller(), closure);
-        let handle = Self(Rc::clone(&once) as Rc<dyn Cancel>);
-        (once, handle)
+        fn apart<F: FnOnce() + 'static>(once: Rc<Once<F>>) -> (Rc<dyn Callback>, Handle) {
+            let handle = Handle::new(Rc::clone(&once));
+            (once, handle)
+        }
+        let site = std::panic::Location::caller();
+        match inherited() {
+            None => apart(Once::new(site, closure)),
+            values => apart(Once::new(site, move || call_with(values, site, closure))),
+        }
     }
 
     /// Takes the callback back: the closure, and all it holds, is dropped before this returns. `false` if it has been

@@ -30,6 +30,7 @@ use crate::lost::{Lost, LostKind};
 use crate::task::harness;
 use crate::task::header::Header;
 use crate::task::join_error::PanicPayload;
+use crate::task_local::snapshot::carry;
 use crate::wait::Waits;
 
 /// A cleanup: what has to be awaited after its owner is gone.
@@ -69,6 +70,7 @@ pub type CleanupLimit = Rc<dyn Fn(Cleanup) -> Cleanup>;
 /// assert!(task.is_finished());
 /// ```
 pub fn leave(cleanup: Cleanup) {
+    let cleanup = carry(cleanup);
     match context::entered_scope().or_else(owner_scope) {
         Some(scope) => scope.push(cleanup),
         None => report_dropped(None, cleanup),

@@ -14,6 +14,7 @@ use crate::cleanup::Scope;
 use crate::core::Core;
 use crate::shield::{Frame, OpenShields};
 use crate::task::header::Header;
+use crate::task_local::values::Slot;
 use crate::wait::Waits;
 
 struct Context {
@@ -22,6 +23,10 @@ struct Context {
     scope: Cell<*const Scope>,
     /// The innermost canceller around what is being polled.
     frame: Cell<*const Frame>,
+    /// Task-local values that are current in place of the task's.
+    slot: Cell<*const Slot>,
+    /// Tasks in whose poll another one is being polled.
+    suspended: Cell<*const Suspended>,
 }
 
 thread_local! {
@@ -31,6 +36,8 @@ thread_local! {
             task: Cell::new(ptr::null()),
             scope: Cell::new(ptr::null()),
             frame: Cell::new(ptr::null()),
+            slot: Cell::new(ptr::null()),
+            suspended: Cell::new(ptr::null()),
         }
     };
 }
@@ -41,6 +48,7 @@ pub(crate) struct Turn<'a> {
     task: *const Header,
     scope: *const Scope,
     frame: *const Frame,
+    slot: *const Slot,
     _borrowed: std::marker::PhantomData<&'a Arc<Core>>,
 }
 
@@ -51,6 +59,7 @@ impl<'a> Turn<'a> {
             task: context.task.replace(ptr::null()),
             scope: context.scope.replace(ptr::null()),
             frame: context.frame.replace(ptr::null()),
+            slot: context.slot.replace(ptr::null()),
             _borrowed: std::marker::PhantomData,
         })
     }
@@ -63,6 +72,7 @@ impl Drop for Turn<'_> {
             context.task.set(self.task);
             context.scope.set(self.scope);
             context.frame.set(self.frame);
+            context.slot.set(self.slot);
         });
     }
 }
@@ -140,6 +150,76 @@ pub(crate) fn with_task<R>(f: impl FnOnce(Option<&Header>) -> R) -> R {
     // SAFETY: non-null only between `announce` and `retire`, while the task is being polled and so alive; `f` cannot
     // keep the reference.
     f(unsafe { task.as_ref() })
+}
+
+/// Where task-local values are kept at the moment.
+pub(crate) enum Place<'a> {
+    Nowhere,
+    Slot(&'a Slot),
+    Task(&'a Header),
+}
+
+/// Runs `f` on the place of the current task-local values.
+#[inline]
+pub(crate) fn with_place<R>(f: impl FnOnce(Place<'_>) -> R) -> R {
+    let (slot, task) = CONTEXT.with(|context| (context.slot.get(), context.task.get()));
+    // SAFETY: non-null only inside `with_slot`, which borrows the slot and is still further up the stack.
+    if let Some(slot) = unsafe { slot.as_ref() } {
+        return f(Place::Slot(slot));
+    }
+    // SAFETY: non-null only while the task is being polled and so alive; `f` cannot keep the reference.
+    match unsafe { task.as_ref() } {
+        Some(task) => f(Place::Task(task)),
+        None => f(Place::Nowhere),
+    }
+}
+
+/// Runs `f` with task-local values in place of the task's.
+pub(crate) fn with_slot<R>(slot: &Slot, f: impl FnOnce() -> R) -> R {
+    struct Restore(*const Slot);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CONTEXT.with(|context| context.slot.set(self.0));
+        }
+    }
+    let _restore = Restore(CONTEXT.with(|context| context.slot.replace(slot)));
+    f()
+}
+
+/// A task inside whose poll another one is being polled, and the one outside it.
+struct Suspended {
+    task: *const Header,
+    outer: *const Self,
+}
+
+/// Runs `f`, which polls another task, and remembers the one that is being polled meanwhile.
+pub(crate) fn suspend<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(*const Suspended);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CONTEXT.with(|context| context.suspended.set(self.0));
+        }
+    }
+    let suspended = CONTEXT.with(|context| Suspended {
+        task: context.task.get(),
+        outer: context.suspended.get(),
+    });
+    let _restore = Restore(CONTEXT.with(|context| context.suspended.replace(&suspended)));
+    f()
+}
+
+/// Calls `f` with every task inside whose poll another one is being polled, of whatever executor.
+pub(crate) fn for_each_suspended(mut f: impl FnMut(&Header)) {
+    let mut next = CONTEXT.with(|context| context.suspended.get());
+    // SAFETY: non-null only inside `suspend`, in whose frame it lies; and each one's `outer` is that of a `suspend` which is
+    // still further up the stack.
+    while let Some(suspended) = unsafe { next.as_ref() } {
+        // SAFETY: a task that was being polled when `suspend` was called still is.
+        if let Some(header) = unsafe { suspended.task.as_ref() } {
+            f(header);
+        }
+        next = suspended.outer;
+    }
 }
 
 /// What the task being polled was last said to wait for.

@@ -26,6 +26,7 @@ use crate::inbox::{Inbox, Notify};
 use crate::lost::{Lost, Sink};
 use crate::ready_queue::ReadyQueue;
 use crate::task::extras::{Extras, IdHash};
+use crate::task::factory::TaskFactory;
 use crate::task::header::Header;
 use crate::task::main::MainTask;
 use crate::task::registry::Registry;
@@ -63,6 +64,8 @@ pub(crate) struct Hooks {
     pub(crate) sink: Option<Sink>,
     /// Puts a time limit around a cleanup: the executor has no clock.
     pub(crate) cleanup_limit: Option<CleanupLimit>,
+    /// Looks at every task before it begins.
+    pub(crate) task_factory: Option<TaskFactory>,
 }
 
 /// The half that belongs to the home thread.
@@ -88,10 +91,14 @@ pub(crate) struct Local {
     /// The callback that has just panicked.
     pub(crate) panicked: Cell<Option<Rc<dyn Callback>>>,
     pub(crate) closed: Cell<bool>,
+    /// Whether spawning is not as usual: the executor is closed, or there is a task factory. One flag for both, since every
+    /// spawn looks at it.
+    pub(crate) unusual: Cell<bool>,
 }
 
 impl Core {
     pub(crate) fn new(notify: Notify, hooks: Hooks) -> Arc<Self> {
+        let hooked = hooks.task_factory.is_some();
         Arc::new(Self {
             local: HomeCell::new(Local {
                 ready: ReadyQueue::default(),
@@ -108,6 +115,7 @@ impl Core {
                 main: RefCell::default(),
                 panicked: Cell::default(),
                 closed: Cell::new(false),
+                unusual: Cell::new(hooked),
             }),
             inbox: Inbox::new(notify),
             claims: Claims::default(),

@@ -18,6 +18,7 @@ use crate::lost::{Lost, Sink};
 use crate::ready_queue::Entry;
 use crate::remote::Remote;
 use crate::spawner::Spawner;
+use crate::task::factory::TaskFactory;
 use crate::task::handle::{Task, cancel_all};
 use crate::task::harness;
 use crate::task::info::TaskInfo;
@@ -104,6 +105,13 @@ impl Builder {
         self
     }
 
+    /// Looks at every task before it begins; see [`Spawner::set_task_factory`]. Default: nothing does.
+    #[must_use]
+    pub fn task_factory(mut self, factory: TaskFactory) -> Self {
+        self.hooks.task_factory = Some(factory);
+        self
+    }
+
     /// Makes the executor, at home on the calling thread.
     pub fn build(self) -> Executor {
         let core = Core::new(self.notify, self.hooks);
@@ -161,6 +169,16 @@ impl Executor {
         F::Output: 'static,
     {
         self.spawner.spawn(future)
+    }
+
+    /// Makes a task of `future` and polls it at once, if it is this executor's turn; see [`Spawner::spawn_eager`].
+    #[track_caller]
+    pub fn spawn_eager<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.spawner.spawn_eager(future)
     }
 
     /// Schedules a callback; see [`Spawner::call_soon`].
@@ -273,6 +291,7 @@ impl Executor {
             return Closed::default();
         }
         local.closed.set(true);
+        local.unusual.set(true);
         let leaked_before = core.leaked.load(Ordering::Relaxed);
         let cancelled = local.alive.get();
         self.drop_everything();

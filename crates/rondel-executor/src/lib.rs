@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod callback;
+mod cancel_token;
 mod cancellable;
 mod claim;
 mod cleanup;
@@ -21,11 +22,13 @@ mod shield;
 mod spawner;
 mod task;
 mod task_group;
+mod task_local;
 mod task_set;
 mod thread_pool;
 mod wait;
 
 pub use callback::{Callback, Handle};
+pub use cancel_token::{CancelOnDrop, CancelToken, UntilCancelled, WhenCancelled};
 pub use cancellable::Cancellable;
 pub use cleanup::bracket::bracket;
 pub use cleanup::defer::{Defer, defer};
@@ -48,11 +51,14 @@ pub use lost::{Lost, LostKind, Sink};
 pub use remote::{ExecutorClosed, Remote, RemoteError, RemoteTask};
 pub use shield::{Shielded, shielded};
 pub use spawner::Spawner;
+pub use task::factory::{NewTask, TaskBody, TaskFactory};
 pub use task::handle::{DoneToken, Task};
 pub use task::info::{Outcome, TaskId, TaskInfo};
 pub use task::join_error::{JoinError, PanicPayload};
 pub use task::main::Main;
 pub use task_group::{Cancelled, Child, ChildInfo, TaskGroup, TaskScope, task_group, task_scope};
+pub use task_local::snapshot::{SendTaskLocals, TaskLocals};
+pub use task_local::{NoTask, Scoped, TaskLocal};
 pub use task_set::TaskSet;
 pub use thread_pool::{
     Drained, Job, JobError, RunningJob, ShutdownReport, SubmitError, ThreadPool, ThreadPoolBuilder,

@@ -10,13 +10,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::core::{Core, Message};
+use crate::callback::Once;
+use crate::core::{Core, Message, Site};
 use crate::lost::{Lost, LostKind};
 use crate::spawner::Spawner;
 use crate::task::handle::Task;
 use crate::task::harness;
 use crate::task::header::Header;
 use crate::task::join_error::{JoinError, PanicPayload};
+use crate::task_local::snapshot::SendTaskLocals;
 
 /// A handle to an executor that may be used from any thread: `Send + Sync`, cheap to clone.
 ///
@@ -52,7 +54,8 @@ impl Remote {
     }
 
     /// Schedules `callback` on the executor's thread, and has it notified. Called on that thread itself it goes straight
-    /// to the end of the ready queue, so that the order of calls is kept. asyncio: `call_soon_threadsafe`.
+    /// to the end of the ready queue, so that the order of calls is kept. It inherits the [`TaskLocal`](crate::TaskLocal) values
+    /// of the calling thread that may cross threads. asyncio: `call_soon_threadsafe`.
     ///
     /// # Errors
     /// [`ExecutorClosed`]; the closure is dropped on the calling thread.
@@ -70,11 +73,12 @@ impl Remote {
             };
         }
         let site = Location::caller();
-        self.send(Message::Call(Box::new(move |core| {
-            if let Some(spawner) = Spawner::of(core) {
-                spawner.push(crate::callback::Once::new(site, callback));
-            }
-        })))
+        let locals = SendTaskLocals::current();
+        if locals.is_empty() {
+            self.send_call(site, callback)
+        } else {
+            self.send_call(site, move || locals.run(callback))
+        }
     }
 
     /// Runs `future` as a task of the executor. asyncio: `run_coroutine_threadsafe`.
@@ -143,6 +147,18 @@ impl Remote {
     /// Values and tasks leaked because they reached this executor after it had closed.
     pub fn leaked(&self) -> usize {
         self.0.leaked.load(Ordering::Relaxed)
+    }
+
+    fn send_call(
+        &self,
+        site: Site,
+        callback: impl FnOnce() + Send + 'static,
+    ) -> Result<(), ExecutorClosed> {
+        self.send(Message::Call(Box::new(move |core| {
+            if let Some(spawner) = Spawner::of(core) {
+                spawner.push(Once::new(site, callback));
+            }
+        })))
     }
 
     fn send(&self, message: Message) -> Result<(), ExecutorClosed> {

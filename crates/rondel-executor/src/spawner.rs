@@ -17,6 +17,8 @@ use crate::task::handle::Task;
 use crate::task::harness;
 use crate::task::header::{Header, NO_SLOT};
 use crate::task::info::TaskInfo;
+use crate::task_local::snapshot::call_with;
+use crate::task_local::values::{inherited, may_inherit};
 
 /// A handle to an executor on its own thread: spawns tasks and schedules callbacks, `!Send` ones too. Cheap to clone.
 ///
@@ -164,18 +166,23 @@ impl Spawner {
                 .iter()
                 .map(|(header, _)| TaskInfo::of(header, local)),
         );
+        // Running for the first time, which the registry does not know yet.
+        let first_poll = |header: &Header| {
+            header.slot.get() == NO_SLOT
+                && !header.has(Header::FINISHED)
+                && !main.is_some_and(|main| ptr::eq(main, header))
+                && header
+                    .home
+                    .local
+                    .get()
+                    .is_some_and(|home| ptr::eq(home, local))
+        };
         context::with_task(|task| {
-            let first_poll = task.filter(|header| {
-                header.slot.get() == NO_SLOT
-                    && !header.has(Header::FINISHED)
-                    && !main.is_some_and(|main| ptr::eq(main, *header))
-                    && header
-                        .home
-                        .local
-                        .get()
-                        .is_some_and(|home| ptr::eq(home, local))
-            });
-            infos.extend(first_poll.map(|header| TaskInfo::of(header, local)));
+            let running = task.filter(|header| first_poll(header));
+            infos.extend(running.map(|header| TaskInfo::of(header, local)));
+        });
+        context::for_each_suspended(|header| {
+            infos.extend(first_poll(header).then(|| TaskInfo::of(header, local)));
         });
         local.ready.for_each_task(|header| {
             if header.slot.get() == NO_SLOT {
@@ -201,6 +208,31 @@ impl Spawner {
 
 #[inline]
 fn schedule(
+    local: &Local,
+    site: &'static Location<'static>,
+    callback: impl FnOnce() + 'static,
+) -> Handle {
+    if may_inherit() {
+        schedule_inheriting(local, site, callback)
+    } else {
+        schedule_as_is(local, site, callback)
+    }
+}
+
+#[cold]
+fn schedule_inheriting(
+    local: &Local,
+    site: &'static Location<'static>,
+    callback: impl FnOnce() + 'static,
+) -> Handle {
+    match inherited() {
+        None => schedule_as_is(local, site, callback),
+        values => schedule_as_is(local, site, move || call_with(values, site, callback)),
+    }
+}
+
+#[inline]
+fn schedule_as_is(
     local: &Local,
     site: &'static Location<'static>,
     callback: impl FnOnce() + 'static,

@@ -1,6 +1,8 @@
 //! Tasks: what they carry, how they are driven, the handle, and the list of those that live.
 
+mod eager;
 pub(crate) mod extras;
+pub(crate) mod factory;
 pub(crate) mod handle;
 pub(crate) mod harness;
 pub(crate) mod header;

@@ -43,8 +43,12 @@ impl Waits {
     pub const SIGNAL: Self = Self(7);
     /// For a name to be resolved.
     pub const NAME: Self = Self(8);
+    /// For a token to be cancelled.
+    pub const CANCELLATION: Self = Self(16);
+    /// For a promise to be kept.
+    pub const PROMISE: Self = Self(17);
     /// For the children of a group.
-    pub const CHILDREN: Self = Self(16);
+    pub const CHILDREN: Self = Self(18);
     /// For something that a program labels itself.
     pub const OTHER: Self = Self(255);
 
@@ -70,6 +74,8 @@ impl Waits {
             Self::CLEANUP => "cleanup",
             Self::SIGNAL => "a signal",
             Self::NAME => "a name to be resolved",
+            Self::CANCELLATION => "a token to be cancelled",
+            Self::PROMISE => "a promise",
             Self::CHILDREN => "the children of a group",
             _ => "something",
         }

@@ -3,6 +3,8 @@
 
 #[path = "loom/afar.rs"]
 mod afar;
+#[path = "loom/cancel_token.rs"]
+mod cancel_token;
 #[path = "loom/inbox.rs"]
 mod inbox;
 #[path = "loom/thread_pool.rs"]

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rondel_executor::{Job, ThreadPool};
+use rondel_executor::{Job, SendTaskLocals, ThreadPool};
 
 use crate::current;
 use crate::local::LocalLoop;
@@ -11,7 +11,8 @@ impl LocalLoop {
     /// Runs `work` in `pool` (`None`: the loop's own) and gives its result to whoever awaits the job. Dropping the job does
     /// not stop work that has begun. asyncio: `run_in_executor`.
     ///
-    /// While it is under way, a virtual clock stands still.
+    /// While it is under way, a virtual clock stands still. Task-local values that may cross threads
+    /// ([`TaskLocal::across_threads`](crate::TaskLocal::across_threads)) go along.
     ///
     /// # Errors
     /// The pool is closed, or no thread can be started; [`LoopClosed`](crate::LoopClosed).
@@ -29,7 +30,8 @@ impl LocalLoop {
                 &own
             }
         };
-        pool.submit_with(self.outstanding(), work)
+        let locals = SendTaskLocals::current();
+        pool.submit_with(self.outstanding(), move || locals.run(work))
             .map_err(io::Error::other)
     }
 }

@@ -2,23 +2,24 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use rondel_executor::{BatchEnd, Cleanup, Executor, JoinError, Main};
+use rondel_executor::{BatchEnd, Cleanup, Executor, JoinError, Main, TaskFactory, TaskLocals};
 use rondel_poll::{Events, Selector, Wait, default_selector};
 
 use crate::current::{self, Running};
 use crate::error::RunError;
 use crate::exception::ExceptionContext;
 use crate::handle::Shared;
+use crate::inherit::apart;
 use crate::local::LocalLoop;
 use crate::signal::Signals;
 use crate::state::{Limits, State};
@@ -60,9 +61,18 @@ pub struct Builder {
     limits: Limits,
     debug: Option<bool>,
     guest_hook: Option<GuestHook>,
+    task_factory: Option<Factory>,
 }
 
 struct GuestHook(Box<dyn Fn()>);
+
+struct Factory(TaskFactory);
+
+impl fmt::Debug for Factory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TaskFactory")
+    }
+}
 
 impl fmt::Debug for GuestHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,6 +122,13 @@ impl Builder {
     #[must_use]
     pub fn guest_hook(mut self, hook: impl Fn() + 'static) -> Self {
         self.guest_hook = Some(GuestHook(Box::new(hook)));
+        self
+    }
+
+    /// Looks at every task before it begins; see [`LocalLoop::set_task_factory`]. Default: nothing does.
+    #[must_use]
+    pub fn task_factory(mut self, factory: TaskFactory) -> Self {
+        self.task_factory = Some(Factory(factory));
         self
     }
 
@@ -180,18 +197,26 @@ impl Builder {
                 limits,
             }
         });
-        Ok(EventLoop {
-            local: LocalLoop::of(&state),
-        })
+        let local = LocalLoop::of(&state);
+        if let Some(Factory(factory)) = self.task_factory {
+            local.set_task_factory(Some(factory));
+        }
+        Ok(EventLoop { local })
     }
 }
 
-/// A cleanup with the loop's limit around it.
-fn limited(cleanup: Cleanup, limit: Duration) -> Cleanup {
+/// A cleanup with the loop's limit around it. Not a `timeout`, which would wait for a shielded part inside: this is the last
+/// word.
+fn limited(mut cleanup: Cleanup, limit: Duration) -> Cleanup {
     Box::pin(async move {
-        if crate::time::timeout(limit, cleanup).await.is_err()
-            && let Ok(local) = LocalLoop::current()
-        {
+        let mut sleep = crate::time::sleep(limit);
+        let ended = poll_fn(|cx| match cleanup.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending => Pin::new(&mut sleep).poll(cx).map(|()| false),
+        })
+        .await;
+        drop(cleanup);
+        if !ended && let Ok(local) = LocalLoop::current() {
             local.call_exception_handler(&ExceptionContext::new(format!(
                 "a cleanup took longer than {limit:?}, and was dropped"
             )));
@@ -233,13 +258,24 @@ impl EventLoop {
     #[doc(alias = "block_on")]
     #[track_caller]
     pub fn run_until_complete<F: Future>(&mut self, future: F) -> Result<F::Output, RunError> {
+        self.run_main(future, &TaskLocals::current())
+    }
+
+    /// The same, for a main future that begins with these task-local values.
+    #[track_caller]
+    pub(crate) fn run_main<F: Future>(
+        &mut self,
+        future: F,
+        locals: &TaskLocals,
+    ) -> Result<F::Output, RunError> {
         let mut future = pin!(Some(future));
         let state = Rc::clone(self.state());
         let run = Run::begin(&state)?;
         let Some(mut main) = state.executor.main(future.as_mut()) else {
             return Err(RunError::Running);
         };
-        run.turn_until(Some(&mut main))?
+        main.set_locals(locals);
+        apart(|| run.turn_until(Some(&mut main)))?
             .ok_or(RunError::Stopped)?
             .map_err(|error| match error {
                 JoinError::Panicked(payload) => RunError::Panicked(payload),
@@ -254,7 +290,7 @@ impl EventLoop {
     pub fn run_forever(&mut self) -> Result<(), RunError> {
         let state = Rc::clone(self.state());
         let run = Run::begin(&state)?;
-        run.turn_until(None::<&mut Main<'_, '_, std::future::Ready<()>>>)?;
+        apart(|| run.turn_until(None::<&mut Main<'_, '_, std::future::Ready<()>>>))?;
         Ok(())
     }
 
@@ -270,7 +306,7 @@ impl EventLoop {
     pub fn run_once(&mut self, wait: Wait) -> Result<bool, RunError> {
         let state = Rc::clone(self.state());
         let run = Run::begin(&state)?;
-        run.once(wait)?;
+        apart(|| run.once(wait))?;
         drop(run);
         Ok(!state.selector.doze() || state.executor.has_ready())
     }

@@ -26,6 +26,8 @@ pub struct ExceptionContext {
     pub task: Option<TaskInfo>,
     /// Where the callback was scheduled, if it was one.
     pub callback: Option<&'static Location<'static>>,
+    /// Where the promise was made, if it was one that failed.
+    pub promise: Option<&'static Location<'static>>,
 }
 
 /// A loop's exception handler, called on the loop's thread.
@@ -40,6 +42,7 @@ impl ExceptionContext {
             panic: None,
             task: None,
             callback: None,
+            promise: None,
         }
     }
 
@@ -74,6 +77,9 @@ impl fmt::Display for ExceptionContext {
         if let Some(site) = self.callback {
             write!(f, "\n  callback scheduled at {site}")?;
         }
+        if let Some(site) = self.promise {
+            write!(f, "\n  promise made at {site}")?;
+        }
         Ok(())
     }
 }
@@ -105,6 +111,7 @@ impl From<Lost> for ExceptionContext {
             panic,
             task: lost.task,
             callback: lost.callback,
+            promise: None,
         }
     }
 }

@@ -9,12 +9,15 @@ mod error;
 mod event_loop;
 mod exception;
 mod handle;
+mod inherit;
 mod local;
+mod promise;
 mod readiness;
 mod receive_buffer;
 mod run;
 pub mod signal;
 mod state;
+mod tasks;
 pub mod time;
 mod timer;
 mod turn;
@@ -27,13 +30,24 @@ pub use event_loop::{Builder, EventLoop};
 pub use exception::{ExceptionContext, ExceptionHandler};
 pub use handle::{LoopHandle, Outstanding};
 pub use local::LocalLoop;
+pub use promise::{
+    CallbackToken, Deferred, DeferredError, Promise, PromiseCancelled, RemotePromise,
+    RemoteSetError, Settled, SharedDeferred, promise,
+};
 pub use readiness::{Flush, Registration};
 pub use receive_buffer::ReceiveBuffer;
 pub use run::{RunOptions, Runner, run};
-pub use time::{interval, interval_at, sleep, sleep_until, timeout, timeout_at, yield_now};
+pub use tasks::{all_tasks, current_task, spawn_eager};
+pub use time::{
+    CancelScope, ScopeCancelled, interval, interval_at, move_on_after, move_on_at, sleep,
+    sleep_until, timeout, timeout_at, yield_now,
+};
 pub use timer::TimerHandle;
 
 /// The layer below that runs tasks: what of it shows up here.
-pub use rondel_executor::{Handle, JoinError, RemoteError, RemoteTask, Task, TaskInfo};
+pub use rondel_executor::{
+    CancelToken, Handle, JoinError, NewTask, NoTask, RemoteError, RemoteTask, Task, TaskFactory,
+    TaskInfo, TaskLocal, TaskLocals,
+};
 /// The layer below that waits for descriptors: what of it shows up here.
 pub use rondel_poll::{Selector, SourceKind};

@@ -14,6 +14,7 @@ use rondel_poll::SourceKind;
 use crate::current::{self, NoRunningLoop};
 use crate::exception::{ExceptionContext, ExceptionHandler};
 use crate::handle::{LoopHandle, Outstanding};
+use crate::inherit::inheriting;
 use crate::readiness::{Flush, Registration};
 use crate::signal::Signal;
 use crate::state::State;
@@ -129,7 +130,7 @@ impl LocalLoop {
         }
     }
 
-    /// Every task alive. asyncio: `all_tasks`.
+    /// Every task alive. asyncio: `all_tasks`, which [`all_tasks`](crate::all_tasks) is of the running loop.
     pub fn tasks(&self) -> Vec<TaskInfo> {
         self.0.executor.tasks()
     }
@@ -164,7 +165,9 @@ impl LocalLoop {
     /// What the system says of watching this kind of file; [`LoopClosed`](crate::LoopClosed).
     #[track_caller]
     pub fn add_reader(&self, fd: impl AsFd, callback: impl FnMut() + 'static) -> io::Result<()> {
-        watch::add(&self.0, fd, Direction::Read, Location::caller(), callback)
+        let site = Location::caller();
+        let callback = inheriting(site, callback);
+        watch::add(&self.0, fd, Direction::Read, site, callback)
     }
 
     /// Calls `callback` whenever `fd` is writable; see [`add_reader`](LocalLoop::add_reader).
@@ -173,7 +176,9 @@ impl LocalLoop {
     /// As [`add_reader`](LocalLoop::add_reader).
     #[track_caller]
     pub fn add_writer(&self, fd: impl AsFd, callback: impl FnMut() + 'static) -> io::Result<()> {
-        watch::add(&self.0, fd, Direction::Write, Location::caller(), callback)
+        let site = Location::caller();
+        let callback = inheriting(site, callback);
+        watch::add(&self.0, fd, Direction::Write, site, callback)
     }
 
     /// Ends the watch for reading; `false` if there is none. A call that is queued already is not made.
@@ -198,7 +203,9 @@ impl LocalLoop {
         signal: Signal,
         callback: impl FnMut() + 'static,
     ) -> io::Result<()> {
-        crate::signal::set_callback(&self.0, signal, Location::caller(), callback)
+        let site = Location::caller();
+        let callback = inheriting(site, callback);
+        crate::signal::set_callback(&self.0, signal, site, callback)
     }
 
     /// Ends what [`add_signal_handler`](LocalLoop::add_signal_handler) began; when nobody else listens, the signal does again

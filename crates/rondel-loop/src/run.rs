@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::error::RunError;
 use crate::event_loop::EventLoop;
 use crate::exception::ExceptionContext;
+use crate::inherit::Kept;
 use crate::signal::{self, Signal};
 
 /// Runs `main` on a new loop and ends well. asyncio: `asyncio.run`.
@@ -99,6 +100,7 @@ impl RunOptions {
 pub struct Runner {
     event_loop: EventLoop,
     options: RunOptions,
+    locals: Kept,
 }
 
 impl Runner {
@@ -115,6 +117,7 @@ impl Runner {
         Self {
             event_loop,
             options,
+            locals: Kept::default(),
         }
     }
 
@@ -123,7 +126,8 @@ impl Runner {
         &mut self.event_loop
     }
 
-    /// Runs `main` to its end. Other tasks stay, for the next run.
+    /// Runs `main` to its end. Other tasks stay, for the next run, and so do the [task-local](crate::TaskLocal) values that
+    /// `main` has set: the next one begins with them.
     ///
     /// # Errors
     /// As [`run`].
@@ -131,7 +135,9 @@ impl Runner {
     pub fn run<F: Future>(&mut self, main: F) -> Result<F::Output, RunError> {
         let interrupted = Rc::new(Cell::new(false));
         let listening = self.options.ctrl_c && self.take_ctrl_c(&interrupted);
-        let outcome = self.event_loop.run_until_complete(main);
+        let main = self.locals.keeping(main);
+        let locals = self.locals.next();
+        let outcome = self.event_loop.run_main(main, &locals);
         if listening {
             signal::set_once(self.event_loop.local().state(), Signal::INTERRUPT, false);
             self.event_loop.remove_signal_handler(Signal::INTERRUPT);

@@ -9,6 +9,7 @@ use std::task::Waker;
 use crate::callback::OnDone;
 use crate::cleanup::Scope;
 use crate::shield::OpenShields;
+use crate::task_local::values::Shared;
 
 /// A callback for when the task is done, with the number that removes it.
 pub(crate) type DoneCallback = (u64, OnDone);
@@ -25,6 +26,8 @@ pub(crate) struct Extras {
     pub(crate) shields: Option<Rc<OpenShields>>,
     /// The output of a task whose cleanup is still under way.
     pub(crate) parked: Option<Box<dyn Any>>,
+    /// The task-local values.
+    pub(crate) locals: Shared,
     /// What the task panicked with, until somebody takes it.
     pub(crate) panic: Option<Box<dyn Any + Send>>,
 }

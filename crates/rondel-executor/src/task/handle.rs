@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::callback::DoneCall;
+use crate::callback::{DoneCall, OnDone};
 use crate::context;
 use crate::core::Local;
 use crate::lost::{Lost, LostKind};
@@ -18,6 +18,8 @@ use crate::task::harness::{Raw, report_panic};
 use crate::task::header::{Header, NO_SLOT};
 use crate::task::info::{TaskId, TaskInfo};
 use crate::task::join_error::{JoinError, PanicPayload};
+use crate::task_local::snapshot::{TaskLocals, call_with};
+use crate::task_local::values::inherited;
 use crate::wait::Waits;
 
 /// A task: a future that its executor drives, and the handle to its outcome.
@@ -118,20 +120,38 @@ impl<T> Task<T> {
             .map(|(header, local)| TaskInfo::of(header, local))
     }
 
+    /// The task-local values that the task has now; none once its outcome has been taken. asyncio: `Task.get_context`.
+    #[doc(alias = "get_context")]
+    pub fn locals(&self) -> TaskLocals {
+        let shared = self.reach().and_then(|(header, local)| {
+            local
+                .extras(header, |extras| extras.locals.clone())
+                .flatten()
+        });
+        TaskLocals::of(shared)
+    }
+
     /// Calls `callback` when the task is done: through the ready queue, in the order of registration, also if it is done
     /// already. asyncio: `add_done_callback`.
     ///
     /// The callback learns how the task ended; its result stays for whoever awaits it.
     pub fn on_done(&self, callback: impl FnOnce(&TaskInfo) + 'static) -> Option<DoneToken> {
         let (header, local) = self.reach()?;
+        let callback: OnDone = match inherited() {
+            None => Box::new(callback),
+            values => {
+                let site = header.site;
+                Box::new(move |info| call_with(values, site, || callback(info)))
+            }
+        };
         if header.has(Header::FINISHED) {
-            let call = DoneCall::new(TaskInfo::of(header, local), Box::new(callback));
+            let call = DoneCall::new(TaskInfo::of(header, local), callback);
             Spawner::of(&header.home.to_arc())?.push(Rc::new(call));
             return None;
         }
         let token = local.take_token();
         local.with_extras(header, |extras| {
-            extras.done.push((token, Box::new(callback)));
+            extras.done.push((token, callback));
         });
         Some(DoneToken(token))
     }
@@ -376,19 +396,19 @@ pub(crate) fn cancel_all(local: &Local) -> usize {
         }
     };
     local.ready.for_each_task(&mut flag);
-    context::with_task(|task| {
-        // The running task may be another executor's; and the main future is cancelled apart.
-        if let Some(header) = task.filter(|header| std::ptr::eq(local, at_home(header))) {
-            let is_main = local
-                .main
-                .borrow()
-                .as_ref()
-                .is_some_and(|main| std::ptr::eq(&main.header, header));
-            if !is_main {
-                flag(header);
-            }
+    // A running task may be another executor's; and the main future is cancelled apart.
+    let mut flag_running = |header: &Header| {
+        let is_main = local
+            .main
+            .borrow()
+            .as_ref()
+            .is_some_and(|main| std::ptr::eq(&main.header, header));
+        if std::ptr::eq(local, at_home(header)) && !is_main {
+            flag(header);
         }
-    });
+    };
+    context::with_task(|task| task.into_iter().for_each(&mut flag_running));
+    context::for_each_suspended(flag_running);
     for waker in wakers {
         waker.wake();
     }

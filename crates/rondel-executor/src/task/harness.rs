@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use async_task::Builder;
+use async_task::{Builder, Runnable};
 use pin_project_lite::pin_project;
 
 use crate::callback::DoneCall;
@@ -23,8 +23,11 @@ use crate::claim::Claim;
 use crate::context::{Polling, Turn, announce, retire};
 use crate::core::{Core, Local, Site};
 use crate::lost::Lost;
+use crate::task::eager::run_here;
+use crate::task::factory;
 use crate::task::header::{Header, NO_SLOT};
 use crate::task::info::TaskInfo;
+use crate::task_local::values::{bequeath, may_inherit, within};
 use crate::wait::Waits;
 
 pin_project! {
@@ -51,7 +54,89 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let header = Header::new(Claim::new(core, local), site, local.take_id(), flags);
+    if local.unusual.get() {
+        return spawn_unusual(core, local, future, site, flags, false);
+    }
+    let (runnable, task) = create(core, local, future, site, local.take_id(), flags);
+    local.push_task(runnable);
+    task
+}
+
+/// The same, but polls it here first if it is the executor's turn.
+pub(crate) fn spawn_eager<F>(
+    core: &Arc<Core>,
+    local: &Local,
+    future: F,
+    site: Site,
+) -> Raw<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    if local.unusual.get() {
+        return spawn_unusual(core, local, future, site, 0, true);
+    }
+    let (runnable, task) = create(core, local, future, site, local.take_id(), 0);
+    if let Err(runnable) = run_here(core, runnable) {
+        local.push_task(runnable);
+    }
+    task
+}
+
+/// Spawns on an executor that is closed or has a task factory.
+#[cold]
+fn spawn_unusual<F>(
+    core: &Arc<Core>,
+    local: &Local,
+    future: F,
+    site: Site,
+    flags: u8,
+    eager: bool,
+) -> Raw<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let factory = local.hooks.borrow().task_factory.clone();
+    let (runnable, task) = match factory {
+        // Flags are those of tasks of our own: cleanups, and what brings an outcome to another thread.
+        Some(factory) if flags == 0 && !local.closed.get() => {
+            factory::make(core, local, &factory, future, site)
+        }
+        _ => create(core, local, future, site, local.take_id(), flags),
+    };
+    if local.closed.get() {
+        // Nobody will run it any more: its future goes now, and the handle says `Cancelled`.
+        let _turn = Turn::enter(core);
+        run(runnable);
+        return task;
+    }
+    let kept = if eager {
+        run_here(core, runnable).err()
+    } else {
+        Some(runnable)
+    };
+    if let Some(runnable) = kept {
+        local.push_task(runnable);
+    }
+    task
+}
+
+/// Makes a task of `future`, in nobody's hands yet.
+#[inline]
+pub(super) fn create<F>(
+    core: &Arc<Core>,
+    local: &Local,
+    future: F,
+    site: Site,
+    id: u64,
+    flags: u8,
+) -> (Runnable<Header>, Raw<F::Output>)
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let header = Header::new(Claim::new(core, local), site, id, flags);
     local.alive.set(local.alive.get() + 1);
     let harness = Harness {
         future: Some(future),
@@ -65,19 +150,15 @@ where
             .metadata(header)
             .spawn_unchecked(move |_| harness, Core::schedule)
     };
-    if local.closed.get() {
-        // Nobody will run it any more: its future goes now, and the handle says `Cancelled`.
-        let _turn = Turn::enter(core);
-        run(runnable);
-    } else {
-        local.push_task(runnable);
+    if may_inherit() {
+        bequeath(task.metadata(), local);
     }
-    task
+    (runnable, task)
 }
 
 /// Runs a task for one poll.
 #[inline]
-pub(crate) fn run(runnable: async_task::Runnable<Header>) {
+pub(crate) fn run(runnable: Runnable<Header>) {
     announce(runnable.metadata());
     runnable.run();
     retire();
@@ -282,11 +363,18 @@ fn finish_detached<T>(header: &Header, local: &Local, output: Option<T>) {
 }
 
 /// Reports what the task panicked with, if it did and nobody has taken it.
+#[inline]
 pub(super) fn report_panic(header: &Header, local: &Local) {
     if header.has(Header::PANICKED) {
-        let payload = local.extras(header, |extras| extras.panic.take()).flatten();
-        if let Some(payload) = payload {
-            local.report(Lost::task_panicked(TaskInfo::of(header, local), payload));
-        }
+        report_untaken(header, local);
+    }
+}
+
+#[cold]
+fn report_untaken(header: &Header, local: &Local) {
+    let payload = local.extras(header, |extras| extras.panic.take()).flatten();
+    if let Some(payload) = payload {
+        let lost = Lost::task_panicked(TaskInfo::of(header, local), payload);
+        within(header, local, || local.report(lost));
     }
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -22,6 +23,8 @@ use crate::task::harness::{clean_up, drive, finish};
 use crate::task::header::Header;
 use crate::task::info::TaskInfo;
 use crate::task::join_error::{JoinError, PanicPayload};
+use crate::task_local::snapshot::TaskLocals;
+use crate::task_local::values::bequeath;
 
 /// What the executor knows of the main future while it is being run.
 pub(crate) struct MainTask {
@@ -97,6 +100,7 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
                 queued: AtomicBool::new(false),
             }),
         });
+        bequeath(&task.header, local);
         *local.main.borrow_mut() = Some(Rc::clone(&task));
         task.waker.wake_by_ref();
         Some(Self {
@@ -144,6 +148,19 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
         self.executor
             .local()
             .with_extras(&self.task.header, |extras| extras.name = Some(name));
+    }
+
+    /// Gives it these task-local values instead of the ones it inherited where it was made.
+    pub fn set_locals(&self, locals: &TaskLocals) {
+        let header = &self.task.header;
+        let local = self.executor.local();
+        if !locals.is_empty() || header.has(Header::EXTRAS) {
+            let before = local.with_extras(header, |extras| {
+                mem::replace(&mut extras.locals, locals.share())
+            });
+            // Not under the borrow: values may go with it.
+            drop(before);
+        }
     }
 
     /// What can be said about it.

@@ -133,7 +133,28 @@ impl Sleep {
             .timers
             .insert(deadline, Action::Wake(cx.waker().clone()));
         self.progress = Progress::Armed(state, key);
-        Waits::TIME.label(0);
+    }
+
+    /// Polls without saying that the task waits for time: for those to whom time is only the limit.
+    pub(super) fn poll_quietly(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match std::mem::replace(&mut self.progress, Progress::Done) {
+            Progress::Created(made_in) => {
+                self.arm(made_in, cx);
+                Poll::Pending
+            }
+            Progress::Armed(state, key) => {
+                if !state.timers.refresh(key, cx.waker()) {
+                    return Poll::Ready(());
+                }
+                self.progress = Progress::Armed(state, key);
+                Poll::Pending
+            }
+            Progress::Yielding => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Progress::Done => Poll::Ready(()),
+        }
     }
 }
 
@@ -154,25 +175,11 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match std::mem::replace(&mut self.progress, Progress::Done) {
-            Progress::Created(made_in) => {
-                self.arm(made_in, cx);
-                Poll::Pending
-            }
-            Progress::Armed(state, key) => {
-                if !state.timers.refresh(key, cx.waker()) {
-                    return Poll::Ready(());
-                }
-                self.progress = Progress::Armed(state, key);
-                Waits::TIME.label(0);
-                Poll::Pending
-            }
-            Progress::Yielding => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Progress::Done => Poll::Ready(()),
+        let polled = self.poll_quietly(cx);
+        if matches!(self.progress, Progress::Armed(..)) {
+            Waits::TIME.label(0);
         }
+        polled
     }
 }
 

@@ -8,15 +8,16 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
-use rondel_executor::{Cleanup, Scope};
 
-use super::sleep::{Sleep, sleep, sleep_until};
+use super::limited::Limited;
+use super::sleep::{sleep, sleep_until};
 
 /// Gives `future` at most `limit`; then it is dropped, what it leaves to clean up is cleaned up, and the outcome is
 /// [`Elapsed`]. asyncio: `wait_for` and `timeout`.
 ///
-/// If the future finishes in the same turn as the deadline comes, its result wins. Timeouts nest: each reports its own
-/// expiry and no other.
+/// If the future finishes in the same turn as the deadline comes, its result wins. While a part of it is
+/// [shielded](rondel_executor::shielded), the drop waits for that part. Timeouts nest: each reports its own expiry and no
+/// other. To go on without an error when the time is up, take [`move_on_after`](crate::move_on_after).
 ///
 /// # Cancel safety
 /// Dropped, it drops the future within.
@@ -35,22 +36,18 @@ use super::sleep::{Sleep, sleep, sleep_until};
 /// # }).unwrap();
 /// ```
 #[doc(alias = "wait_for")]
+#[doc(alias = "fail_after")]
 pub fn timeout<F: Future>(limit: Duration, future: F) -> Timeout<F> {
     Timeout {
-        future: Some(future),
-        sleep: sleep(limit),
-        cleaning: None,
-        expired: false,
+        limited: Limited::new(future, sleep(limit)),
     }
 }
 
 /// Gives `future` until `deadline` on the loop's clock; see [`timeout`].
+#[doc(alias = "fail_at")]
 pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
     Timeout {
-        future: Some(future),
-        sleep: sleep_until(deadline),
-        cleaning: None,
-        expired: false,
+        limited: Limited::new(future, sleep_until(deadline)),
     }
 }
 
@@ -59,11 +56,7 @@ pin_project! {
     #[must_use = "futures do nothing unless awaited"]
     pub struct Timeout<F> {
         #[pin]
-        future: Option<F>,
-        sleep: Sleep,
-        // Waiting for what the future left behind; dropped itself, it leaves that to whoever drops it.
-        cleaning: Option<Cleanup>,
-        expired: bool,
+        limited: Limited<F>,
     }
 }
 
@@ -88,21 +81,17 @@ impl From<Elapsed> for std::io::Error {
 impl<F> Timeout<F> {
     /// When the time is up; `None` if that is only known once it is polled.
     pub fn deadline(&self) -> Option<Instant> {
-        self.sleep.deadline()
+        self.limited.deadline()
     }
 
     /// Whether the time was up before the future had finished.
     pub fn expired(&self) -> bool {
-        self.expired
+        self.limited.expired()
     }
 
     /// Moves the deadline. `false`, and without effect, if it has expired already. asyncio: `Timeout.reschedule`.
     pub fn reschedule(self: Pin<&mut Self>, deadline: Instant) -> bool {
-        let this = self.project();
-        if !*this.expired {
-            this.sleep.reset(deadline);
-        }
-        !*this.expired
+        self.project().limited.reschedule(deadline)
     }
 }
 
@@ -110,36 +99,18 @@ impl<F: Future> Future for Timeout<F> {
     type Output = Result<F::Output, Elapsed>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        if let Some(future) = this.future.as_mut().as_pin_mut() {
-            if let Poll::Ready(output) = future.poll(cx) {
-                return Poll::Ready(Ok(output));
-            }
-            if Pin::new(&mut *this.sleep).poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            *this.expired = true;
-            let scope = Scope::new();
-            scope.enter(|| this.future.set(None));
-            if !scope.is_done() {
-                *this.cleaning = Some(Box::pin(async move { scope.wait().await }));
-            }
-        }
-        if let Some(cleaning) = this.cleaning {
-            if cleaning.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            *this.cleaning = None;
-        }
-        Poll::Ready(Err(Elapsed))
+        self.project()
+            .limited
+            .poll(cx)
+            .map(|output| output.ok_or(Elapsed))
     }
 }
 
 impl<F> fmt::Debug for Timeout<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Timeout")
-            .field("sleep", &self.sleep)
-            .field("expired", &self.expired)
+            .field("deadline", &self.deadline())
+            .field("expired", &self.expired())
             .finish_non_exhaustive()
     }
 }
