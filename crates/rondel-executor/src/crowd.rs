@@ -130,16 +130,24 @@ impl<P, M> Crowd<P, M> {
     /// Begins a batch: the owner is being polled. Those who are ready now have their turns in it, and nobody else.
     #[inline]
     pub(crate) fn batch(&self, cx: &Context<'_>) -> Batch<'_, P, M> {
-        let (home, from_afar) = self.wakes.begin(cx.waker());
-        for key in from_afar {
-            if self.slots.borrow().woken_from_afar(key) {
-                self.wakes.push(key);
-            }
+        let home = self.wakes.home();
+        if !home.begin(cx.waker()) || self.wakes.has_woken_afar() {
+            self.begin_anew(cx);
         }
         Batch {
             crowd: self,
             left: home.queued(),
             home,
+        }
+    }
+
+    /// The owner has another waker, or there were wakes from other threads.
+    #[cold]
+    fn begin_anew(&self, cx: &Context<'_>) {
+        for key in self.wakes.renew(cx.waker()) {
+            if self.slots.borrow().woken_from_afar(key) {
+                self.wakes.push(key);
+            }
         }
     }
 
@@ -161,17 +169,15 @@ impl<P, M> Crowd<P, M> {
     }
 
     /// Ends a turn: the member stays.
+    #[inline]
     pub(crate) fn keep(&self, turn: Turn<P>) {
         self.slots.borrow_mut().put_back(turn);
     }
 
     /// Ends a turn: the member stays, and this is to be said about it now.
+    #[inline]
     pub(crate) fn keep_noting(&self, turn: Turn<P>, note: impl FnOnce(&mut M)) {
-        let mut slots = self.slots.borrow_mut();
-        if let State::Taken(taken) = &mut slots.slots[turn.key.index()].state {
-            note(&mut taken.about);
-        }
-        slots.put_back(turn);
+        note(&mut self.slots.borrow_mut().put_back(turn).about);
     }
 
     /// Ends a turn: the member leaves, and its place is free.
@@ -308,6 +314,7 @@ impl<P, M> Slots<P, M> {
         (wake.key(), wake)
     }
 
+    #[inline]
     fn take(&mut self, key: Key) -> Option<Turn<P>> {
         let slot = self.slots.get_mut(key.index())?;
         if slot.wake.key() != key {
@@ -321,10 +328,14 @@ impl<P, M> Slots<P, M> {
         Some(Turn { key, member, waker })
     }
 
-    fn put_back(&mut self, turn: Turn<P>) {
+    #[inline]
+    fn put_back(&mut self, turn: Turn<P>) -> &mut Taken<P, M> {
         let Turn { key, member, waker } = turn;
         match &mut self.slots[key.index()].state {
-            State::Taken(taken) => taken.member = Some((member, waker)),
+            State::Taken(taken) => {
+                taken.member = Some((member, waker));
+                taken
+            }
             State::Free(..) => unreachable!("a place is taken until its turn ends"),
         }
     }

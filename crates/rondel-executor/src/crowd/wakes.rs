@@ -60,7 +60,8 @@ impl Wakes {
         })
     }
 
-    fn home(&self) -> &Home {
+    #[inline]
+    pub(super) fn home(&self) -> &Home {
         self.home
             .get()
             .expect("a crowd is `!Send`: it stays on the thread that made it")
@@ -71,28 +72,20 @@ impl Wakes {
         push_at_home(self.home(), key);
     }
 
-    /// The owner is being polled, with this waker. Gives what was woken on other threads.
     #[inline]
-    pub(super) fn begin(&self, owner: &Waker) -> (&Home, Vec<Key>) {
+    pub(super) fn has_woken_afar(&self) -> bool {
+        self.afar.has_woken()
+    }
+
+    /// Has `owner` woken from here on, and gives what was woken on other threads.
+    pub(super) fn renew(&self, owner: &Waker) -> Vec<Key> {
         let home = self.home();
-        home.told.set(true);
-        let known = home.owner.take();
-        let renew = !known.as_ref().is_some_and(|known| known.will_wake(owner));
         // Cloned and dropped with nothing borrowed or locked: both are the waker's own code.
-        if renew {
-            home.owner.set(Some(Rc::new(owner.clone())));
-            drop(known);
-        } else {
-            home.owner.set(known);
-        }
-        let woken = if renew || self.afar.has_woken() {
-            let (woken, before) = self.afar.drain(owner.clone());
-            drop(before);
-            woken
-        } else {
-            Vec::new()
-        };
-        (home, woken)
+        let before = home.owner.replace(Some(Rc::new(owner.clone())));
+        drop(before);
+        let (woken, before) = self.afar.drain(owner.clone());
+        drop(before);
+        woken
     }
 
     /// Nobody polls any more: lets go of the owner's waker and of the queue's room, which must not be left to be dropped on
@@ -108,6 +101,16 @@ impl Wakes {
 }
 
 impl Home {
+    /// The owner is being polled; whether it is known by this waker.
+    #[inline]
+    pub(super) fn begin(&self, owner: &Waker) -> bool {
+        self.told.set(true);
+        let known = self.owner.take();
+        let same = known.as_ref().is_some_and(|known| known.will_wake(owner));
+        self.owner.set(known);
+        same
+    }
+
     #[inline]
     pub(super) fn pop(&self) -> Option<Key> {
         self.queue.borrow_mut().pop_front()
