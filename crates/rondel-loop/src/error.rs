@@ -66,7 +66,8 @@ impl fmt::Display for RunError {
 impl Error for RunError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Selector(error) => Some(error),
+            // Shown in its place, so its source is the next.
+            Self::Selector(error) => error.source(),
             _ => None,
         }
     }
