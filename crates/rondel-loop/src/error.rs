@@ -66,8 +66,7 @@ impl fmt::Display for RunError {
 impl Error for RunError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            // Shown in its place, so its source is the next.
-            Self::Selector(error) => error.source(),
+            Self::Selector(error) => Some(error),
             _ => None,
         }
     }
