@@ -3,19 +3,80 @@
 #![forbid(unsafe_code)]
 
 pub use rondel_executor::{
-    DoneToken, Handle, Job, JobError, JoinError, LoopBound, Outcome, PanicPayload, RemoteError,
-    RemoteTask, Task, TaskId, TaskInfo, ThreadPool,
+    // Composing.
+    AsCompleted,
+    // Cancelling and cleaning up.
+    CancelOnDrop,
+    CancelToken,
+    Cancellable,
+    Cancelled,
+    Child,
+    ChildInfo,
+    Defer,
+    Done,
+    // Tasks and callbacks.
+    DoneToken,
+    DynError,
+    Either,
+    ErrorGroup,
+    GroupError,
+    Handle,
+    // Threads.
+    Job,
+    JobError,
+    JoinError,
+    LoopBound,
+    NewTask,
+    // Values of a task.
+    NoTask,
+    Outcome,
+    PanicPayload,
+    RemoteError,
+    RemoteTask,
+    ReturnWhen,
+    SendTaskLocals,
+    Shield,
+    Task,
+    TaskFactory,
+    TaskGroup,
+    TaskId,
+    TaskInfo,
+    TaskLocal,
+    TaskLocals,
+    TaskScope,
+    TaskSet,
+    ThreadPool,
+    Wait,
+    as_completed,
+    bracket,
+    cancel_and_wait,
+    defer,
+    finally,
+    gather,
+    leave,
+    race,
+    select,
+    shield,
+    shielded,
+    task_group,
+    task_scope,
+    try_gather,
+    wait,
 };
 pub use rondel_loop::{
-    Builder, EventLoop, ExceptionContext, ExceptionHandler, LocalLoop, LoopClosed, LoopHandle,
-    NoRunningLoop, Outstanding, RunError, RunOptions, Runner, TimerHandle, call_soon, interval,
-    interval_at, run, run_in_executor, signal, sleep, sleep_until, spawn, time, timeout,
-    timeout_at, to_thread, yield_now,
+    Builder, CallbackToken, CancelScope, Deferred, DeferredError, EventLoop, ExceptionContext,
+    ExceptionHandler, LocalLoop, LoopClosed, LoopHandle, NoRunningLoop, Outstanding, Promise,
+    RemotePromise, RemoteSetError, RunError, RunOptions, Runner, ScopeCancelled, Settled,
+    SharedDeferred, TimerHandle, all_tasks, call_soon, current_task, interval, interval_at,
+    move_on_after, move_on_at, promise, run, run_in_executor, signal, sleep, sleep_until, spawn,
+    spawn_eager, time, timeout, timeout_at, to_thread, yield_now,
 };
 
 #[cfg(feature = "net")]
 #[cfg_attr(docsrs, doc(cfg(feature = "net")))]
-pub use rondel_net::{self as net, open_connection, start_server};
+pub use rondel_net::{
+    self as net, create_connection, create_server, open_connection, start_server,
+};
 
 /// Synchronisation between the tasks of a loop.
 pub use rondel_sync as sync;
@@ -39,12 +100,15 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        EventLoop, LocalLoop, LoopHandle, RunError, Task, interval, run, sleep, spawn, timeout,
-        to_thread, yield_now,
+        CancelScope, CancelToken, EventLoop, LocalLoop, LoopHandle, RunError, Task, TaskGroup,
+        TaskSet, as_completed, bracket, defer, gather, interval, move_on_after, race, run, select,
+        shield, sleep, spawn, task_group, task_scope, timeout, to_thread, try_gather, wait,
+        yield_now,
     };
     #[cfg(feature = "net")]
     pub use crate::{
-        net::{StreamReader, StreamWriter, TcpListener, TcpStream},
+        create_connection, create_server,
+        net::{Protocol, StreamReader, StreamWriter, TcpListener, TcpStream, Transport},
         open_connection, start_server,
     };
 }
