@@ -2,67 +2,31 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+// Tasks and callbacks.
 pub use rondel_executor::{
-    // Composing.
-    AsCompleted,
-    // Cancelling and cleaning up.
-    CancelOnDrop,
-    CancelToken,
-    Cancellable,
-    Cancelled,
-    Child,
-    ChildInfo,
-    Defer,
-    Done,
-    // Tasks and callbacks.
-    DoneToken,
-    DynError,
-    Either,
-    ErrorGroup,
-    GroupError,
-    Handle,
-    // Threads.
-    Job,
-    JobError,
-    JoinError,
-    LoopBound,
-    NewTask,
-    // Values of a task.
-    NoTask,
-    Outcome,
-    PanicPayload,
-    RemoteError,
-    RemoteTask,
-    ReturnWhen,
-    SendTaskLocals,
-    Shield,
-    Task,
-    TaskFactory,
-    TaskGroup,
-    TaskId,
-    TaskInfo,
-    TaskLocal,
-    TaskLocals,
-    TaskScope,
-    TaskSet,
-    ThreadPool,
-    Wait,
-    as_completed,
-    bracket,
-    cancel_and_wait,
-    defer,
-    finally,
-    gather,
-    leave,
-    race,
-    select,
-    shield,
-    shielded,
-    task_group,
-    task_scope,
-    try_gather,
-    wait,
+    DoneToken, Handle, JoinError, NewTask, Outcome, PanicPayload, RemoteError, RemoteTask, Task,
+    TaskFactory, TaskId, TaskInfo, TaskSet,
 };
+
+// Composing.
+pub use rondel_executor::{
+    AsCompleted, Cancelled, Child, ChildInfo, Done, DynError, Either, ErrorGroup, GroupError,
+    ReturnWhen, Shield, TaskGroup, TaskScope, Wait, as_completed, gather, race, select, shield,
+    task_group, task_scope, try_gather, wait,
+};
+
+// Cancelling, and cleaning up.
+pub use rondel_executor::{
+    CancelOnDrop, CancelToken, Cancellable, Defer, bracket, cancel_and_wait, defer, finally, leave,
+    shielded,
+};
+
+// Values of a task, and threads.
+pub use rondel_executor::{
+    Job, JobError, LoopBound, NoTask, SendTaskLocals, TaskLocal, TaskLocals, ThreadPool,
+};
+
+// The loop.
 pub use rondel_loop::{
     Builder, CallbackToken, CancelScope, Deferred, DeferredError, EventLoop, ExceptionContext,
     ExceptionHandler, LocalLoop, LoopClosed, LoopHandle, NoRunningLoop, Outstanding, Promise,
