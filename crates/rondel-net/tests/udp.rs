@@ -38,9 +38,6 @@ fn truncated(error: &io::Error) -> Truncated {
     *error.get_ref().unwrap().downcast_ref().unwrap()
 }
 
-/// A connected pair of which the first blocks soon: nobody receives, and there is little room. Unix systems throw away what a
-/// UDP receiver has no room for, so the room of the sender has to be what is short: none of that is seen over loopback. So it
-/// is its readiness that the tests of waiting go by.
 async fn settle() {
     for _ in 0..5 {
         yield_now().await;
@@ -124,11 +121,14 @@ fn connected_it_receives_from_its_peer_only_until_it_is_disconnected() {
         assert_eq!(friend.recv_from(&mut buffer).unwrap(), (6, addr));
         socket.disconnect().unwrap();
         assert_eq!(socket.peer_addr(), None);
-        let addr = socket.local_addr().unwrap();
-        // Linux forgets the address that came with the connection, not the port.
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()));
+        // Linux has given the port up with the connection, since it had chosen it.
+        socket.send_to(b"hello", other_addr).await.unwrap();
+        let (_, addr) = other.recv_from(&mut buffer).unwrap();
         other.send_to(b"again", addr).unwrap();
-        assert_eq!(socket.recv_from(&mut buffer).await.unwrap(), (5, other_addr));
+        assert_eq!(
+            socket.recv_from(&mut buffer).await.unwrap(),
+            (5, other_addr)
+        );
         assert!(socket.send(b"to whom").await.is_err());
     })
     .unwrap();
@@ -283,32 +283,55 @@ fn one_that_never_has_to_wait_lets_others_have_their_turn() {
     .unwrap();
 }
 
+/// One that blocks: a Unix socket under another name, which waits for its receiver. (UDP over loopback never does.)
+fn blocking_pair() -> (UdpSocket, std::os::unix::net::UnixDatagram) {
+    let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
+    let disguised = Peer::from(std::os::fd::OwnedFd::from(ours));
+    (UdpSocket::from_std(disguised).unwrap(), theirs)
+}
+
 #[test]
 fn a_sender_waits_for_room_instead_of_dropping() {
     run(async {
-        // What waits in a socket's send buffer waits on its way through the device; loopback has none. A socket says that it
-        // has room, or not, by WouldBlock: here the call itself is made to.
-        let (socket, addr) = bind();
-        let full = Rc::new(Cell::new(true));
-        let mut sent = Box::pin(std::future::poll_fn(|cx| {
-            let full = Rc::clone(&full);
-            socket.poll_send_with(cx, move |_| {
-                if full.get() {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                Ok(())
-            })
-        }));
-        assert!(sent.as_mut().now_or_never().is_none());
-        let error = socket.try_send_to(b"x", addr).unwrap_err();
+        let (socket, receiver) = blocking_pair();
+        let socket = Rc::new(socket);
+        let mut sent = 0u8;
+        let error = loop {
+            match socket.try_send(&[sent]) {
+                Ok(()) => sent += 1,
+                Err(error) => break error,
+            }
+        };
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        // Whatever else makes the system announce that there is room: a datagram that leaves.
-        full.set(false);
-        SockRef::from(&socket)
-            .send_to(b"leaves", &addr.into())
-            .unwrap();
-        sent.await.unwrap();
-        socket.try_send_to(b"x", addr).unwrap();
+        let sender = Rc::clone(&socket);
+        let total = sent + 20;
+        let waiting = spawn(async move {
+            for number in sent..total {
+                sender.send(&[number]).await.unwrap();
+            }
+        });
+        settle().await;
+        assert!(!waiting.is_finished());
+        // One that gives up has sent nothing.
+        for point in 0..3 {
+            let given_up = cancel_at(point, async {
+                socket.send(b"given up").await.unwrap();
+            });
+            assert!(given_up.now_or_never().flatten().is_none());
+        }
+        for number in 0..total {
+            let mut buffer = [0; 16];
+            receiver.set_nonblocking(true).unwrap();
+            let count = loop {
+                match receiver.recv(&mut buffer) {
+                    Ok(count) => break count,
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+                yield_now().await;
+            };
+            assert_eq!((count, buffer[0]), (1, number));
+        }
+        waiting.await.unwrap();
     })
     .unwrap();
 }
@@ -319,7 +342,11 @@ fn a_batch_brings_what_waits_in_order_and_says_what_was_cut() {
         let (socket, addr) = bind();
         let (peer, peer_addr) = peer();
         for number in 0..40u8 {
-            let size = if number == 3 { 20 } else { usize::from(number % 4) };
+            let size = if number == 3 {
+                20
+            } else {
+                usize::from(number % 4)
+            };
             peer.send_to(&vec![number; size], addr).unwrap();
         }
         let mut batch = RecvBatch::new(16, 8);
@@ -388,7 +415,9 @@ fn a_batch_is_sent_in_order_to_several_and_stops_at_what_cannot_be() {
 fn segments_arrive_as_datagrams_also_where_they_cannot_be_cut_late() {
     run(async {
         let (socket, addr) = bind();
-        SockRef::from(&socket).set_recv_buffer_size(1 << 20).unwrap();
+        SockRef::from(&socket)
+            .set_recv_buffer_size(1 << 20)
+            .unwrap();
         let bytes: Vec<u8> = (0..100_000).map(|place| (place % 251) as u8).collect();
         // 3000 do not fit into a packet of most networks; on loopback they do. One is larger than any datagram's share.
         for segment in [700, 3000, 60_000] {
@@ -423,7 +452,10 @@ fn what_was_put_together_is_taken_apart_again() {
     run(async {
         let (socket, addr) = bind();
         if let Err(error) = socket.set_gro(true) {
-            assert!(!cfg!(target_os = "linux") || cfg!(rondel_selector = "portable"), "{error}");
+            assert!(
+                !cfg!(target_os = "linux") || cfg!(rondel_selector = "portable"),
+                "{error}"
+            );
             return;
         }
         let (sender, sender_addr) = bind();
@@ -439,7 +471,12 @@ fn what_was_put_together_is_taken_apart_again() {
             for datagram in batch.iter() {
                 assert_eq!(datagram.from(), sender_addr);
                 if datagram.bytes().len() != 6 {
-                    assert!(datagram.bytes().iter().all(|&byte| usize::from(byte) == sizes.len()));
+                    assert!(
+                        datagram
+                            .bytes()
+                            .iter()
+                            .all(|&byte| usize::from(byte) == sizes.len())
+                    );
                 }
                 sizes.push(datagram.bytes().len());
             }
@@ -460,7 +497,9 @@ fn groups_are_joined_heard_and_left() {
             .bind((Ipv4Addr::UNSPECIFIED, 0))
             .unwrap();
         let port = socket.local_addr().unwrap().port();
-        socket.join_multicast_v4(group, Ipv4Addr::LOCALHOST).unwrap();
+        socket
+            .join_multicast_v4(group, Ipv4Addr::LOCALHOST)
+            .unwrap();
         let sender = UdpSocket::bind(ANY).unwrap();
         sender.set_multicast_if_v4(Ipv4Addr::LOCALHOST).unwrap();
         sender.set_multicast_ttl_v4(1).unwrap();
@@ -469,8 +508,14 @@ fn groups_are_joined_heard_and_left() {
         let mut buffer = [0; 16];
         let (count, from) = socket.recv_from(&mut buffer).await.unwrap();
         assert_eq!((count, from), (3, sender.local_addr().unwrap()));
-        socket.leave_multicast_v4(group, Ipv4Addr::LOCALHOST).unwrap();
-        assert!(socket.leave_multicast_v4(group, Ipv4Addr::LOCALHOST).is_err());
+        socket
+            .leave_multicast_v4(group, Ipv4Addr::LOCALHOST)
+            .unwrap();
+        assert!(
+            socket
+                .leave_multicast_v4(group, Ipv4Addr::LOCALHOST)
+                .is_err()
+        );
         sender.set_multicast_loop_v4(false).unwrap();
     })
     .unwrap();

@@ -192,8 +192,8 @@ fn receive<P: DatagramProtocol>(
         &mut own[..]
     };
     let mut received = [Received::default(); AT_ONCE];
-    let count = registration
-        .try_read(|fd| sys::receive_many(fd, buffer, LARGEST, &mut received, false));
+    let count =
+        registration.try_read(|fd| sys::receive_many(fd, buffer, LARGEST, &mut received, false));
     let count = match count {
         Ok(count) => count,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -310,3 +310,6 @@ impl fmt::Display for Panicked {
 }
 
 impl std::error::Error for Panicked {}
+
+#[cfg(test)]
+mod tests;

@@ -104,7 +104,11 @@ impl DatagramOptions {
         Err(first.unwrap_or_else(|| invalid("there is no address of the family asked for")))
     }
 
-    fn open_one(&self, local: Option<SocketAddr>, remote: Option<SocketAddr>) -> io::Result<UdpSocket> {
+    fn open_one(
+        &self,
+        local: Option<SocketAddr>,
+        remote: Option<SocketAddr>,
+    ) -> io::Result<UdpSocket> {
         let options = UdpOptions::new()
             .reuse_port(self.reuse_port)
             .broadcast(self.allow_broadcast);
@@ -144,8 +148,7 @@ async fn resolve(
     let Some(target) = target else {
         return Ok(None);
     };
-    let target =
-        target.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let target = target.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let mut addresses = target.resolve(None).await.map_err(io::Error::other)?;
     addresses.retain(|addr| match family {
         AddressFamily::Any => true,
@@ -176,13 +179,17 @@ fn pairs(
         }
         (None, None) => vec![(None, None)],
         (Some(local), None) => local.into_iter().map(|local| (Some(local), None)).collect(),
-        (None, Some(remote)) => remote.into_iter().map(|remote| (None, Some(remote))).collect(),
+        (None, Some(remote)) => remote
+            .into_iter()
+            .map(|remote| (None, Some(remote)))
+            .collect(),
         (Some(local), Some(remote)) => {
             let of_a_family = |remote: &SocketAddr| {
                 let remote = *remote;
                 let same = move |local: &&SocketAddr| local.is_ipv4() == remote.is_ipv4();
                 let same: Vec<_> = local.iter().filter(same).copied().collect();
-                same.into_iter().map(move |local| (Some(local), Some(remote)))
+                same.into_iter()
+                    .map(move |local| (Some(local), Some(remote)))
             };
             remote.iter().flat_map(of_a_family).collect()
         }

@@ -166,7 +166,11 @@ mod tests {
                 queue.advance(9);
             }
         }
-        assert!(queue.bytes.capacity() < 100_000, "{}", queue.bytes.capacity());
+        assert!(
+            queue.bytes.capacity() < 100_000,
+            "{}",
+            queue.bytes.capacity()
+        );
         queue.push(&[0; 2 * KEPT], None);
         queue.advance(queue.len());
         assert_eq!(queue.bytes.capacity(), 0);

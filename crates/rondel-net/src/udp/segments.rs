@@ -61,9 +61,10 @@ impl UdpSocket {
         let to = to.into();
         let mut rest = bytes;
         while !rest.is_empty() {
-            let sent = poll_fn(|cx| self.poll_send_with(cx, |fd| self.send_some(fd, rest, segment, to)))
-                .await
-                .map_err(|error| self.failed_to_send(to, error))?;
+            let sent =
+                poll_fn(|cx| self.poll_send_with(cx, |fd| self.send_some(fd, rest, segment, to)))
+                    .await
+                    .map_err(|error| self.failed_to_send(to, error))?;
             rest = &rest[sent..];
         }
         Ok(())

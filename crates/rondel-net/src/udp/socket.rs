@@ -124,7 +124,8 @@ impl UdpSocket {
         Ok(())
     }
 
-    /// Takes [`connect`](UdpSocket::connect) back: everybody is received from again.
+    /// Takes [`connect`](UdpSocket::connect) back: everybody is received from again. A port that the system has chosen may be
+    /// given up with it; Linux chooses another one for what is sent next.
     ///
     /// # Errors
     /// What the system says.

@@ -313,7 +313,8 @@ impl Core {
             return;
         }
         let empty = self.queue.borrow().is_empty();
-        self.phase.set(if empty { Phase::Over } else { Phase::Closing });
+        self.phase
+            .set(if empty { Phase::Over } else { Phase::Closing });
         self.schedule();
     }
 
@@ -505,9 +506,10 @@ impl DatagramTransport {
     /// # Errors
     /// What `look` returns; `NotConnected` if it is closed.
     pub fn with_fd<R>(&self, look: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
-        let registration = self.core.registration().ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotConnected, "the endpoint is closed")
-        })?;
+        let registration = self
+            .core
+            .registration()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the endpoint is closed"))?;
         look(registration.as_fd())
     }
 }

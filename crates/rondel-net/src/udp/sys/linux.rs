@@ -22,7 +22,8 @@ struct Control(MaybeUninit<[u8; CONTROL]>);
 const CONTROL: usize = 32;
 
 // SAFETY: it computes a size from a number.
-const _: () = assert!(unsafe { libc::CMSG_SPACE(size_of::<libc::c_int>() as u32) } as usize <= CONTROL);
+const _: () =
+    assert!(unsafe { libc::CMSG_SPACE(size_of::<libc::c_int>() as u32) } as usize <= CONTROL);
 
 /// The kernel's limit on segments of one call: 64 in the kernels that came first.
 const MAX_SEGMENTS: usize = 64;
@@ -119,10 +120,7 @@ pub(crate) fn receive_many(
 }
 
 /// What the system has written as an address of `len` bytes.
-fn address(
-    name: &MaybeUninit<libc::sockaddr_storage>,
-    len: usize,
-) -> Option<SocketAddr> {
+fn address(name: &MaybeUninit<libc::sockaddr_storage>, len: usize) -> Option<SocketAddr> {
     let start = name.as_ptr();
     if len < size_of::<libc::sa_family_t>() {
         return None;
@@ -248,7 +246,10 @@ pub(crate) fn send_segments(
     header.msg_controllen = unsafe { libc::CMSG_SPACE(size_of::<u16>() as u32) } as _;
     // SAFETY: the header has a control buffer of the size it says.
     let first = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
-    assert!(!first.is_null(), "the control buffer has room for a message");
+    assert!(
+        !first.is_null(),
+        "the control buffer has room for a message"
+    );
     // SAFETY: it computes a size from a number.
     let len = unsafe { libc::CMSG_LEN(size_of::<u16>() as u32) };
     // SAFETY: `first` points to the beginning of the control buffer, which is zeroed, aligned and large enough.
