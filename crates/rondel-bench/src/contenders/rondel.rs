@@ -5,18 +5,22 @@ use std::io;
 use std::net;
 use std::time::Duration;
 
-use ::rondel::net::{TcpListener, TcpStream};
+use ::rondel::net::{RecvBatch, TcpListener, TcpStream, UdpSocket};
 use ::rondel::poll::Epoll;
 use ::rondel::{EventLoop, JoinError, RunOptions, Runner, Task};
 
-use super::{Contender, Pool, Tasks, Timers, all_jobs};
+use super::{Contender, DATAGRAM_BUFFER, Pool, Tasks, Timers, all_jobs};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "rondel",
     what: "rondel's event loop as it comes",
     micro: all_jobs::<Rondel>,
     serve: Some(serve),
+    serve_datagrams: Some(serve_datagrams),
 };
+
+/// Datagrams received and sent by one system call, at most.
+const BATCH: usize = 16;
 
 struct Rondel;
 
@@ -63,6 +67,31 @@ impl Pool for Rondel {
 }
 
 fn serve(listener: net::TcpListener) -> io::Result<()> {
+    serve_by(async {
+        let listener = TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            ::rondel::spawn(echo(stream));
+        }
+    })
+}
+
+fn serve_datagrams(socket: net::UdpSocket) -> io::Result<()> {
+    serve_by(async {
+        let socket = UdpSocket::from_std(socket)?;
+        let mut batch = RecvBatch::new(BATCH, DATAGRAM_BUFFER);
+        loop {
+            socket.recv_batch(&mut batch).await?;
+            let answers: Vec<_> = batch.iter().map(|d| (d.bytes(), d.from())).collect();
+            let mut sent = 0;
+            while sent < answers.len() {
+                sent += socket.send_batch(&answers[sent..]).await?;
+            }
+        }
+    })
+}
+
+fn serve_by(server: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     let mut builder = EventLoop::builder();
     if is_watched() {
         // Everything takes ten to fifty times as long, and so must the time after which a loop looks around.
@@ -74,16 +103,7 @@ fn serve(listener: net::TcpListener) -> io::Result<()> {
     }
     let event_loop = builder.build().map_err(io::Error::other)?;
     let mut runner = Runner::with(event_loop, RunOptions::default());
-    let served: io::Result<()> = runner
-        .run(async {
-            let listener = TcpListener::from_std(listener)?;
-            loop {
-                let (stream, _) = listener.accept().await?;
-                ::rondel::spawn(echo(stream));
-            }
-        })
-        .map_err(io::Error::other)?;
-    served
+    runner.run(server).map_err(io::Error::other)?
 }
 
 async fn echo(stream: TcpStream) -> io::Result<()> {

@@ -210,7 +210,7 @@ fn receive<P: DatagramProtocol>(
             return;
         }
         // Some systems do not repeat who a socket is connected to.
-        received.from = received.from.or(core.remote());
+        received.from = received.from.or_else(|| core.remote());
         if received.from.is_none() {
             continue;
         }

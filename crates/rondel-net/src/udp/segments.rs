@@ -103,7 +103,7 @@ impl UdpSocket {
     }
 
     pub(super) fn failed_to_send(&self, to: Option<SocketAddr>, error: io::Error) -> io::Error {
-        DatagramError::wrap(Attempt::Send, to.or(self.peer_addr()), error)
+        DatagramError::wrap(Attempt::Send, to.or_else(|| self.peer_addr()), error)
     }
 
     fn send_some(

@@ -429,7 +429,7 @@ impl UdpSocket {
 
     pub(super) fn sender(&self, received: &Received) -> io::Result<SocketAddr> {
         // Some systems do not repeat who a socket is connected to.
-        received.from.or(self.peer.get()).ok_or_else(|| {
+        received.from.or_else(|| self.peer.get()).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
                 "the system did not say who has sent a datagram",

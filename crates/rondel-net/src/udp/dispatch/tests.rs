@@ -109,6 +109,7 @@ fn what_does_not_go_out_is_kept_in_order_and_pauses_the_protocol_once() {
         receive(&theirs, number..number + 1).await;
         assert_eq!(noted(&protocol), [""; 0]);
         transport.abort();
+        transport.wait_closed().await;
     })
     .unwrap();
 }
@@ -126,7 +127,6 @@ fn closing_sends_what_is_queued_first_and_accepts_nothing_more() {
             yield_now().await;
         }
         assert_eq!(noted(&protocol), [""; 0]);
-        assert!(transport.local_addr().is_err() || transport.is_closing());
         receive(&theirs, 0..sent + 50).await;
         transport.wait_closed().await;
         assert_eq!(noted(&protocol), ["lost"]);

@@ -150,9 +150,9 @@ fn segment(header: &libc::msghdr) -> usize {
     // SAFETY: the header has been filled in by the system, with control messages in a buffer that is still there.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
     while !next.is_null() {
-        // SAFETY: it is not null, so it points to a control message in that buffer.
-        let (level, kind) = unsafe { ((*next).cmsg_level, (*next).cmsg_type) };
-        if level == libc::SOL_UDP && kind == libc::UDP_GRO {
+        // SAFETY: it is not null, so it points to a control message in that buffer, which nobody changes.
+        let message = unsafe { &*next };
+        if message.cmsg_level == libc::SOL_UDP && message.cmsg_type == libc::UDP_GRO {
             // SAFETY: as above.
             let data = unsafe { libc::CMSG_DATA(next) };
             // SAFETY: the data of this one is an integer, which need not be aligned.
