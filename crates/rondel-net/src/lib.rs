@@ -32,6 +32,7 @@ pub use udp::{
     dispatch::DatagramProtocolRef,
     endpoint::{DatagramOptions, create_datagram_endpoint},
     error::{DatagramError, Truncated},
+    icmp::IcmpError,
     options::UdpOptions,
     protocol::DatagramProtocol,
     socket::UdpSocket,

@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod dispatch;
 pub(crate) mod endpoint;
 pub(crate) mod error;
+pub(crate) mod icmp;
 pub(crate) mod multicast;
 pub(crate) mod options;
 pub(crate) mod protocol;

@@ -177,6 +177,36 @@ fn a_kept_failure_can_be_taken_out() {
 }
 
 #[test]
+#[cfg(all(target_os = "linux", not(rondel_selector = "portable")))]
+fn the_error_queue_tells_whom_a_refusal_is_about() {
+    run(async {
+        let (socket, _) = bind();
+        assert!(socket.try_recv_icmp_error().unwrap().is_none());
+        socket.set_recv_icmp_errors(true).unwrap();
+        let (gone, gone_too) = (nobody(), nobody());
+        let (_there, there_addr) = peer();
+        let mut failed = 0;
+        for to in [gone, there_addr, gone_too] {
+            // One that is told of an earlier one was not sent.
+            while socket.send_to(b"hello?", to).await.is_err() {
+                failed += 1;
+            }
+        }
+        while failed == 0 {
+            failed += usize::from(socket.recv(&mut [0; 4]).await.is_err());
+        }
+        let mut about = Vec::new();
+        while let Some(answer) = socket.try_recv_icmp_error().unwrap() {
+            assert_eq!(answer.error().kind(), io::ErrorKind::ConnectionRefused);
+            assert_eq!(answer.offender(), Some(Ipv4Addr::LOCALHOST.into()));
+            about.push(answer.destination().unwrap());
+        }
+        assert_eq!(about, [gone, gone_too]);
+    })
+    .unwrap();
+}
+
+#[test]
 fn what_is_too_large_is_refused_and_named() {
     run(async {
         let (socket, addr) = bind();

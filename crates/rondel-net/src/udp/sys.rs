@@ -19,12 +19,18 @@ use std::os::fd::BorrowedFd;
     any(target_os = "linux", target_os = "android"),
     not(rondel_selector = "portable")
 ))]
-pub(super) use linux::{max_segments, receive, receive_many, send_many, send_segments, set_gro};
+pub(super) use linux::{
+    max_segments, receive, receive_error, receive_many, send_many, send_segments, set_gro,
+    set_receive_errors,
+};
 #[cfg(not(all(
     any(target_os = "linux", target_os = "android"),
     not(rondel_selector = "portable")
 )))]
-pub(super) use portable::{max_segments, receive, receive_many, send_many, send_segments, set_gro};
+pub(super) use portable::{
+    max_segments, receive, receive_error, receive_many, send_many, send_segments, set_gro,
+    set_receive_errors,
+};
 
 use rustix::net::SendFlags;
 

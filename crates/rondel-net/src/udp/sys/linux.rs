@@ -1,6 +1,6 @@
 //! Linux: `recvmmsg`, `sendmmsg`, segmentation (`UDP_SEGMENT`, udp(7)) and its counterpart (`UDP_GRO`).
 //!
-//! All `unsafe` of this crate is in here: three system calls and two options that no dependency wraps.
+//! All `unsafe` of this crate is in here: four system calls and some options that no dependency wraps.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -13,6 +13,7 @@ use rustix::net::RecvFlags;
 use socket2::SockAddr;
 
 use super::{BATCH, Received};
+use crate::udp::icmp::IcmpError;
 
 /// Room for one control message with an integer in it, aligned as they have to be.
 #[repr(C, align(8))]
@@ -271,13 +272,26 @@ pub(crate) fn send_segments(
 
 /// Has datagrams of the same size from one sender put together when they are received.
 pub(crate) fn set_gro(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    set_flag(fd, libc::SOL_UDP, libc::UDP_GRO, on)
+}
+
+/// Has answers by ICMP kept in the error queue.
+pub(crate) fn set_receive_errors(fd: BorrowedFd<'_>, is_v6: bool, on: bool) -> io::Result<()> {
+    if is_v6 {
+        set_flag(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, on)
+    } else {
+        set_flag(fd, libc::IPPROTO_IP, libc::IP_RECVERR, on)
+    }
+}
+
+fn set_flag(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, on: bool) -> io::Result<()> {
     let value = libc::c_int::from(on);
     // SAFETY: `value` has the bytes that it is said to have.
     let done = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_GRO,
+            level,
+            name,
             (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
@@ -287,4 +301,77 @@ pub(crate) fn set_gro(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Room for the control messages of an error, aligned as they have to be.
+#[repr(C, align(8))]
+struct ErrorControl(MaybeUninit<[u8; ERROR_CONTROL]>);
+
+const ERROR_CONTROL: usize = 256;
+
+/// The next answer in the error queue.
+pub(crate) fn receive_error(fd: BorrowedFd<'_>) -> io::Result<IcmpError> {
+    let mut name = MaybeUninit::<libc::sockaddr_storage>::uninit();
+    let mut control = ErrorControl(MaybeUninit::uninit());
+    let mut header = empty_message();
+    header.msg_name = name.as_mut_ptr().cast();
+    header.msg_namelen = size_of::<libc::sockaddr_storage>() as _;
+    header.msg_control = (&raw mut control).cast();
+    header.msg_controllen = ERROR_CONTROL as _;
+    // SAFETY: the header points to an address and a control buffer of the sizes it says, and to no other buffer.
+    let got = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut header, libc::MSG_ERRQUEUE) };
+    if got < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let destination = address(&name, header.msg_namelen as usize);
+    let (error, offender) = answer(&header).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "an error without a number in the error queue",
+        )
+    })?;
+    Ok(IcmpError {
+        error,
+        destination,
+        offender: offender.map(|addr| addr.ip()),
+    })
+}
+
+/// What went wrong and who says so, from the control messages.
+fn answer(header: &libc::msghdr) -> Option<(io::Error, Option<SocketAddr>)> {
+    const NUMBERS: usize = size_of::<libc::sock_extended_err>();
+    // SAFETY: it computes a size from a number.
+    let empty = unsafe { libc::CMSG_LEN(0) } as usize;
+    // SAFETY: the header has been filled in by the system, with control messages in a buffer that is still there.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
+    while !next.is_null() {
+        // SAFETY: it is not null, so it points to a control message in that buffer, which nobody changes.
+        let message = unsafe { &*next };
+        let kind = (message.cmsg_level, message.cmsg_type);
+        let len = (message.cmsg_len as usize).saturating_sub(empty);
+        let is_error = kind == (libc::IPPROTO_IP, libc::IP_RECVERR)
+            || kind == (libc::IPPROTO_IPV6, libc::IPV6_RECVERR);
+        if is_error && len >= NUMBERS {
+            // SAFETY: as above.
+            let data = unsafe { libc::CMSG_DATA(next) };
+            // SAFETY: the data of these begins with the numbers, and is as long as they are at least.
+            let numbers = unsafe { data.cast::<libc::sock_extended_err>().read_unaligned() };
+            let mut offender = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+            let offender_len = (len - NUMBERS).min(size_of::<libc::sockaddr_storage>());
+            // SAFETY: behind the numbers, still in the message.
+            let behind = unsafe { data.add(NUMBERS) };
+            // SAFETY: so many bytes are there behind the numbers, and fit into the storage, which is another place.
+            unsafe {
+                ptr::copy_nonoverlapping(behind, offender.as_mut_ptr().cast(), offender_len);
+            }
+            let number = i32::try_from(numbers.ee_errno).unwrap_or(0);
+            return Some((
+                io::Error::from_raw_os_error(number),
+                address(&offender, offender_len),
+            ));
+        }
+        // SAFETY: the header is the one that it was found by.
+        next = unsafe { libc::CMSG_NXTHDR(header, next) };
+    }
+    None
 }

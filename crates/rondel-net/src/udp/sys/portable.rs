@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, recvmsg};
 
 use super::{Received, send_each};
+use crate::udp::icmp::IcmpError;
 
 /// Receives one datagram.
 pub(crate) fn receive(
@@ -69,4 +70,17 @@ pub(crate) fn set_gro(_: BorrowedFd<'_>, on: bool) -> io::Result<()> {
         return Err(io::ErrorKind::Unsupported.into());
     }
     Ok(())
+}
+
+/// Has answers by ICMP kept: not here.
+pub(crate) fn set_receive_errors(_: BorrowedFd<'_>, _is_v6: bool, on: bool) -> io::Result<()> {
+    if on {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    Ok(())
+}
+
+/// The next answer by ICMP: not here.
+pub(crate) fn receive_error(_: BorrowedFd<'_>) -> io::Result<IcmpError> {
+    Err(io::ErrorKind::Unsupported.into())
 }
