@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![forbid(unsafe_code)]
+// One file lifts this: the system calls for many datagrams at once (`udp/sys/linux.rs`).
+#![deny(unsafe_code)]
 
 mod connect;
 mod engine;
@@ -13,6 +14,8 @@ mod tcp;
 #[cfg_attr(docsrs, doc(cfg(feature = "tls-core")))]
 pub mod tls;
 mod transport;
+#[cfg(feature = "udp")]
+mod udp;
 #[cfg(feature = "unix")]
 mod unix;
 
@@ -35,6 +38,19 @@ pub use transport::endpoint::{NotAPair, connect_accepted_socket, create_connecti
 pub use transport::kind::{AnyProtocol, Buffered, Plain};
 pub use transport::protocol::{BufferedProtocol, Protocol, ProtocolPanicked};
 pub use transport::protocol_ref::{Busy, ProtocolRef};
+#[cfg(feature = "udp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "udp")))]
+pub use udp::{
+    batch::{Datagram, RecvBatch},
+    dispatch::DatagramProtocolRef,
+    endpoint::{DatagramOptions, create_datagram_endpoint},
+    error::{DatagramError, Truncated},
+    icmp::IcmpError,
+    options::UdpOptions,
+    protocol::DatagramProtocol,
+    socket::UdpSocket,
+    transport::DatagramTransport,
+};
 #[cfg(feature = "unix")]
 #[cfg_attr(docsrs, doc(cfg(feature = "unix")))]
 pub use unix::{
