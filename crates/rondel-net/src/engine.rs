@@ -12,11 +12,16 @@
 //! Whoever waits for a descriptor is known to its [`Registration`]; while there is something queued that the system would not
 //! take, the registration also knows the connection, which is what keeps it alive without any handle.
 
+mod attend;
+mod early;
 mod inbound;
 mod outbound;
+mod peer;
 mod send;
 mod spare;
 
+pub(crate) use attend::{Attendant, Received};
+pub(crate) use peer::Peer;
 pub(crate) use send::{Goal, Urgency};
 
 use std::any::Any;
@@ -25,12 +30,14 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use rondel_loop::{LocalLoop, Registration};
+use rondel_loop::{LocalLoop, ReceiveBuffer, Registration};
 use rondel_sync::Event;
 
+use crate::engine::attend::Attendance;
+use crate::engine::early::Early;
 use crate::engine::inbound::Allowance;
 use crate::engine::outbound::Outbound;
 use crate::error::{Attempt, ConnectionLost};
@@ -40,7 +47,8 @@ pub(crate) struct Connection {
     /// `None` once the descriptor is closed.
     registration: RefCell<Option<Rc<Registration>>>,
     local: LocalLoop,
-    peer: Option<SocketAddr>,
+    this: Weak<Self>,
+    peer: Peer,
     phase: Cell<Phase>,
     /// The first failure; it is what everything fails with from then on.
     fault: Cell<Option<Fault>>,
@@ -61,6 +69,11 @@ pub(crate) struct Connection {
     closed: OnceCell<Box<Event>>,
     /// Dropped when the descriptor is closed.
     guard: Cell<Option<Box<dyn Any>>>,
+    /// Who is called when there is something to do, if somebody is.
+    attendant: Cell<Option<Rc<dyn Attendant>>>,
+    attendance: Attendance,
+    /// What was received before there was an attendant.
+    early: Cell<Option<Box<Early>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +83,8 @@ enum Phase {
     Closing,
     Closed,
     Aborted,
+    /// Closed since the loop was.
+    Abandoned,
 }
 
 /// How far the end of what is sent has come.
@@ -137,11 +152,13 @@ impl fmt::Debug for Handle {
 
 impl Connection {
     /// Takes over a socket that is connected, non-blocking and registered.
-    pub(crate) fn open(registration: Registration, peer: Option<SocketAddr>) -> Handles {
+    pub(crate) fn open(registration: Registration, peer: impl Into<Peer>) -> Handles {
+        let peer = peer.into();
         let local = registration.local_loop().clone();
-        let connection = Rc::new(Self {
+        let connection = Rc::new_cyclic(|this| Self {
             registration: RefCell::new(Some(Rc::new(registration))),
             local,
+            this: Weak::clone(this),
             peer,
             phase: Cell::new(Phase::Open),
             fault: Cell::new(None),
@@ -158,6 +175,9 @@ impl Connection {
             }),
             closed: OnceCell::new(),
             guard: Cell::new(None),
+            attendant: Cell::default(),
+            attendance: Attendance::default(),
+            early: Cell::default(),
         });
         Handles {
             reader: Handle {
@@ -171,9 +191,25 @@ impl Connection {
         }
     }
 
-    /// The other end.
-    pub(crate) const fn peer(&self) -> Option<SocketAddr> {
-        self.peer
+    /// The other end's address, if it is one of the Internet's.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.peer.inet()
+    }
+
+    /// The other end, to be named.
+    pub(crate) fn peer_name(&self) -> Peer {
+        self.peer.clone()
+    }
+
+    /// The loop it belongs to.
+    pub(crate) const fn local_loop(&self) -> &LocalLoop {
+        &self.local
+    }
+
+    /// The loop's buffer, to receive into.
+    #[inline]
+    pub(crate) fn receive_buffer(&self) -> ReceiveBuffer {
+        self.local.receive_buffer()
     }
 
     /// The descriptor, as long as there is one. A share, since what is done with it may run foreign code that closes it.
@@ -200,7 +236,10 @@ impl Connection {
 
     /// Whether the descriptor is closed.
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(self.phase.get(), Phase::Closed | Phase::Aborted)
+        matches!(
+            self.phase.get(),
+            Phase::Closed | Phase::Aborted | Phase::Abandoned
+        )
     }
 
     /// Sends what is queued, then closes. What cannot be sent now is sent without any handle.
@@ -239,7 +278,7 @@ impl Connection {
             Half::Writer => held.writer = false,
         }
         self.held.set(held);
-        if self.is_closing() {
+        if self.is_closing() || self.is_attended() {
             return;
         }
         if half == Half::Writer {
@@ -301,6 +340,8 @@ impl Connection {
             drop(registration);
         }
         let guard = self.guard.take();
+        // An attendant is told before those who wait.
+        self.changed();
         // Wakers are foreign code; everything is in order by now.
         if let Some(closed) = self.closed.get() {
             closed.set();
@@ -324,6 +365,7 @@ impl Connection {
         if self.phase.get() == Phase::Closing {
             self.close_descriptor(Phase::Closed);
         }
+        self.changed();
         self.lost(fault)
     }
 
@@ -332,7 +374,7 @@ impl Connection {
             Some(code) => io::Error::from_raw_os_error(code),
             None => fault.kind.into(),
         };
-        ConnectionLost::new(fault.attempt, self.peer, source).into()
+        ConnectionLost::new(fault.attempt, self.peer.clone(), source).into()
     }
 }
 

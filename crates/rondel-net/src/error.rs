@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::engine::Peer;
+
 /// The system gave a connection up: reset by the peer, unreachable, timed out.
 ///
 /// It is what an [`io::Error`] from a connection holds; its kind is the system's. The first such failure is kept, and
@@ -27,7 +29,7 @@ use std::net::SocketAddr;
 #[derive(Debug)]
 pub struct ConnectionLost {
     attempt: Attempt,
-    peer: Option<SocketAddr>,
+    peer: Peer,
     source: io::Error,
 }
 
@@ -39,7 +41,7 @@ pub(crate) enum Attempt {
 }
 
 impl ConnectionLost {
-    pub(crate) fn new(attempt: Attempt, peer: Option<SocketAddr>, source: io::Error) -> Self {
+    pub(crate) fn new(attempt: Attempt, peer: Peer, source: io::Error) -> Self {
         Self {
             attempt,
             peer,
@@ -47,9 +49,9 @@ impl ConnectionLost {
         }
     }
 
-    /// The other end; `None` if it was not known.
-    pub const fn peer(&self) -> Option<SocketAddr> {
-        self.peer
+    /// The other end's address; `None` if it was not known, or is none of the Internet's.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer.inet()
     }
 }
 
@@ -59,10 +61,7 @@ impl fmt::Display for ConnectionLost {
             Attempt::Receive => "receiving from ",
             Attempt::Send => "sending to ",
         })?;
-        match self.peer {
-            Some(peer) => write!(f, "{peer}: {}", self.source),
-            None => write!(f, "an unnamed peer: {}", self.source),
-        }
+        write!(f, "{}: {}", self.peer, self.source)
     }
 }
 

@@ -9,6 +9,9 @@ mod resolver;
 mod server;
 mod stream;
 mod tcp;
+mod transport;
+#[cfg(feature = "unix")]
+mod unix;
 
 pub use connect::{
     AddressFamily, AttemptStep, ConnectAttempt, ConnectError, ConnectErrorKind, ConnectOptions,
@@ -16,9 +19,23 @@ pub use connect::{
 };
 pub use error::{ConnectionLost, ReadError, WriteError};
 pub use resolver::{LookUp, Resolve, ResolveError, ResolveErrorKind, Resolver, Resolving, resolve};
-pub use server::{HandlerOutcome, Server, ServerOptions, ServerReport, start_server};
+pub use server::{
+    HandlerOutcome, Server, ServerOptions, ServerReport, create_server, start_server,
+};
 pub use stream::lines::Lines;
 pub use stream::reader::StreamReader;
 pub use stream::writer::StreamWriter;
 pub use tcp::listener::{Incoming, ListenOptions, TcpListener};
 pub use tcp::stream::TcpStream;
+pub use transport::Transport;
+pub use transport::endpoint::{NotAPair, connect_accepted_socket, create_connection};
+pub use transport::kind::{AnyProtocol, Buffered, Plain};
+pub use transport::protocol::{BufferedProtocol, Protocol, ProtocolPanicked};
+pub use transport::protocol_ref::{Busy, ProtocolRef};
+#[cfg(feature = "unix")]
+#[cfg_attr(docsrs, doc(cfg(feature = "unix")))]
+pub use unix::{
+    PeerCredentials, ToUnixAddr, UnixListenOptions, UnixListener, UnixStream,
+    create_unix_connection, create_unix_server, open_unix_connection, peer_credentials,
+    start_unix_server,
+};

@@ -45,6 +45,7 @@ impl PartialEq for Contender {
 
 pub(crate) const CONTENDERS: &[Contender] = &[
     rondel::CONTENDER,
+    rondel::PROTOCOL,
     tokio::CONTENDER,
     tokio_tuned::CONTENDER,
     smol::CONTENDER,

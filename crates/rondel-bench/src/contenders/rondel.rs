@@ -5,7 +5,7 @@ use std::io;
 use std::net;
 use std::time::Duration;
 
-use ::rondel::net::{TcpListener, TcpStream};
+use ::rondel::net::{Protocol, ServerOptions, TcpListener, TcpStream, Transport};
 use ::rondel::poll::Epoll;
 use ::rondel::{EventLoop, JoinError, RunOptions, Runner, Task};
 
@@ -16,6 +16,14 @@ pub(super) const CONTENDER: Contender = Contender {
     what: "rondel's event loop as it comes",
     micro: all_jobs::<Rondel>,
     serve: Some(serve),
+};
+
+/// The same loop, called back instead of awaited.
+pub(super) const PROTOCOL: Contender = Contender {
+    name: "rondel-protocol",
+    what: "rondel's transports and protocols: no task, no buffer",
+    micro: super::no_job,
+    serve: Some(serve_protocol),
 };
 
 struct Rondel;
@@ -63,6 +71,26 @@ impl Pool for Rondel {
 }
 
 fn serve(listener: net::TcpListener) -> io::Result<()> {
+    run_server(async {
+        let listener = TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            ::rondel::spawn(echo(stream));
+        }
+    })
+}
+
+fn serve_protocol(listener: net::TcpListener) -> io::Result<()> {
+    run_server(async {
+        let listener = TcpListener::from_std(listener)?;
+        ServerOptions::new()
+            .serve_protocol_on(|| Echo, [listener])
+            .serve_forever()
+            .await
+    })
+}
+
+fn run_server(serving: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     let mut builder = EventLoop::builder();
     if is_watched() {
         // Everything takes ten to fifty times as long, and so must the time after which a loop looks around.
@@ -74,16 +102,16 @@ fn serve(listener: net::TcpListener) -> io::Result<()> {
     }
     let event_loop = builder.build().map_err(io::Error::other)?;
     let mut runner = Runner::with(event_loop, RunOptions::default());
-    let served: io::Result<()> = runner
-        .run(async {
-            let listener = TcpListener::from_std(listener)?;
-            loop {
-                let (stream, _) = listener.accept().await?;
-                ::rondel::spawn(echo(stream));
-            }
-        })
-        .map_err(io::Error::other)?;
-    served
+    runner.run(serving).map_err(io::Error::other)?
+}
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        // What fails is told by `connection_lost`, for which there is nothing to do.
+        let _ = transport.write(data);
+    }
 }
 
 async fn echo(stream: TcpStream) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use rondel_loop::Registration;
+use rondel_loop::{LoopClosed, Registration};
 use rustix::net::RecvFlags;
 
 use crate::engine::{Connection, Phase};
@@ -21,6 +21,11 @@ impl Allowance {
         receives: 16,
         bytes: 1024 * 1024,
     };
+
+    #[inline]
+    pub(super) const fn is_spent(self) -> bool {
+        self.receives == 0 || self.bytes == 0
+    }
 }
 
 /// How often the loop's buffer is filled with what nobody will read, when a connection is closed.
@@ -79,7 +84,7 @@ impl Connection {
         });
         match received {
             Poll::Pending => {
-                self.allowance.set(Allowance::FULL);
+                self.renew_allowance();
                 Poll::Pending
             }
             Poll::Ready(Ok(count)) => {
@@ -108,6 +113,7 @@ impl Connection {
         }
         match self.registration() {
             Some(registration) => Ok(Some(registration)),
+            None if self.phase.get() == Phase::Abandoned => Err(LoopClosed.into()),
             None if self.phase.get() == Phase::Aborted => Err(io::Error::new(
                 io::ErrorKind::ConnectionAborted,
                 "the connection was aborted at this end",
@@ -118,7 +124,12 @@ impl Connection {
     }
 
     #[inline]
-    fn on_received(&self, registration: &Registration, count: usize, room: usize) {
+    pub(super) fn renew_allowance(&self) {
+        self.allowance.set(Allowance::FULL);
+    }
+
+    #[inline]
+    pub(super) fn on_received(&self, registration: &Registration, count: usize, room: usize) {
         if count < room {
             registration.on_short_read();
         }
@@ -130,7 +141,7 @@ impl Connection {
     }
 
     /// The end of what is received, which is no end after a reset that sending ran into first.
-    fn on_end(&self) -> io::Result<usize> {
+    pub(super) fn on_end(&self) -> io::Result<usize> {
         match self.fault.get() {
             // A peer that has closed both ways has said so before.
             Some(fault) if fault.kind != io::ErrorKind::BrokenPipe => Err(self.lost(fault)),
@@ -145,10 +156,9 @@ impl Connection {
     /// the back of the queue.
     #[inline]
     fn is_exhausted(&self, cx: &Context<'_>) -> bool {
-        let allowance = self.allowance.get();
-        let exhausted = allowance.receives == 0 || allowance.bytes == 0;
+        let exhausted = self.allowance.get().is_spent();
         if exhausted {
-            self.allowance.set(Allowance::FULL);
+            self.renew_allowance();
             cx.waker().wake_by_ref();
         }
         exhausted

@@ -4,6 +4,7 @@
 //! room again; the registration then holds the connection, and lets it go when the queue is empty.
 
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::panic::Location;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -12,12 +13,9 @@ use rondel_executor::Callback;
 use rondel_loop::{Flush, LoopClosed, Registration};
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 
-use crate::engine::outbound::CHUNK;
+use crate::engine::outbound::{AT_ONCE, CHUNK};
 use crate::engine::{Connection, Finish, Phase};
 use crate::error::{Attempt, WriteError};
-
-/// With nothing queued, this much is sent at once: joining it to what may follow would cost more than it saves.
-const AT_ONCE: usize = 16 * 1024;
 
 /// How much is sent before others have their turn.
 const ALLOWANCE: usize = 1024 * 1024;
@@ -59,7 +57,9 @@ impl Connection {
         high: Option<usize>,
         low: Option<usize>,
     ) -> io::Result<()> {
-        self.outbound.borrow_mut().set_marks(high, low)
+        self.outbound.borrow_mut().set_marks(high, low)?;
+        self.flow_changed();
+        Ok(())
     }
 
     pub(crate) fn hard_limit(&self) -> usize {
@@ -81,8 +81,8 @@ impl Connection {
         parts: &[IoSlice<'_>],
         urgency: Urgency,
     ) -> Result<(), WriteError> {
-        let registration = self.to_send()?;
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        let registration = self.to_send()?;
         if len == 0 {
             return Ok(());
         }
@@ -107,11 +107,41 @@ impl Connection {
                 } else {
                     self.watch(&registration);
                 }
+                self.flow_changed();
                 return Ok(());
             }
         }
         self.transmit(&registration, parts)?;
         Ok(())
+    }
+
+    /// Accepts `bytes` to be sent with what else this turn writes; whether too much is queued now, after as much has been sent
+    /// as the system takes.
+    #[inline]
+    pub(crate) fn write_in_turn(self: &Rc<Self>, bytes: &[u8]) -> Result<bool, WriteError> {
+        if self.flush_due.get() {
+            // It will be flushed in any case: there is nothing to see to.
+            self.may_send()?;
+            let mut outbound = self.outbound.borrow_mut();
+            if outbound.joins(bytes.len()) {
+                outbound.push(bytes);
+                return Ok(false);
+            }
+        }
+        self.write_parts_in_turn(&[IoSlice::new(bytes)])
+    }
+
+    /// The same for several pieces, which are accepted together.
+    pub(crate) fn write_parts_in_turn(
+        self: &Rc<Self>,
+        parts: &[IoSlice<'_>],
+    ) -> Result<bool, WriteError> {
+        self.write(parts, Urgency::Turn)?;
+        if !self.is_paused() {
+            return Ok(false);
+        }
+        self.send_queued();
+        Ok(self.is_paused())
     }
 
     /// Sends `parts` with nothing queued before them, as most messages are sent; queues what the system does not take.
@@ -129,11 +159,8 @@ impl Connection {
             Err(error) => return Err(self.fail(Attempt::Send, error).into()),
         };
         self.queue_rest(parts, sent);
-        if registration.ready().is_writable() {
-            self.send_soon();
-        } else {
-            self.watch(registration);
-        }
+        self.go_on_sending(registration);
+        self.flow_changed();
         Ok(())
     }
 
@@ -246,9 +273,9 @@ impl Connection {
 
     /// Sends what is queued, as far as the system takes it; a failure is noted.
     pub(super) fn send_queued(self: &Rc<Self>) {
-        if let Some(registration) = self.registration()
+        if !self.is_sent()
+            && let Some(registration) = self.registration()
             && registration.ready().is_writable()
-            && !self.is_sent()
         {
             // Whoever writes next is told.
             let _ = self.transmit(&registration, &[]);
@@ -277,6 +304,13 @@ impl Connection {
     /// The descriptor, if bytes can still be written.
     #[inline]
     fn to_send(&self) -> Result<Rc<Registration>, WriteError> {
+        self.may_send()?;
+        self.registration().ok_or(WriteError::Closed)
+    }
+
+    /// Whether bytes can still be written.
+    #[inline]
+    fn may_send(&self) -> Result<(), WriteError> {
         self.check_fault()?;
         if self.phase.get() != Phase::Open {
             return Err(WriteError::Closed);
@@ -287,7 +321,7 @@ impl Connection {
         if self.local.is_closed() {
             return Err(WriteError::Io(LoopClosed.into()));
         }
-        self.registration().ok_or(WriteError::Closed)
+        Ok(())
     }
 
     #[inline]
@@ -335,12 +369,20 @@ impl Connection {
         if sent {
             self.unwatch(registration);
             self.on_sent();
-        } else if registration.ready().is_writable() {
+        } else {
+            self.go_on_sending(registration);
+        }
+        self.flow_changed();
+        Ok(())
+    }
+
+    /// Has the rest of the queue sent when it can be.
+    pub(super) fn go_on_sending(self: &Rc<Self>, registration: &Registration) {
+        if registration.ready().is_writable() {
             self.send_soon();
         } else {
             self.watch(registration);
         }
-        Ok(())
     }
 
     /// The queue is empty: what waited for that.
@@ -354,6 +396,53 @@ impl Connection {
         }
         if self.phase.get() == Phase::Closing {
             self.close_descriptor(Phase::Closed);
+        }
+    }
+
+    #[inline]
+    pub(super) fn flush_now(self: &Rc<Self>) {
+        if self.send_only_chunk() {
+            return;
+        }
+        self.send_queued();
+        if self.is_sent() {
+            self.on_sent();
+        }
+    }
+
+    /// Sends what is queued if it is in one piece and nothing waits for its end, as nearly always; `false` if it is not, or
+    /// not all could be sent.
+    #[inline]
+    fn send_only_chunk(&self) -> bool {
+        if self.finish.get() == Finish::Wanted || self.phase.get() != Phase::Open {
+            return false;
+        }
+        let Some(registration) = self.registration() else {
+            return false;
+        };
+        let mut outbound = self.outbound.borrow_mut();
+        let Some(chunk) = outbound.only_chunk() else {
+            return outbound.is_empty();
+        };
+        if !registration.ready().is_writable() || outbound.is_paused() {
+            return false;
+        }
+        match send_one(&registration, chunk) {
+            Ok(count) if count == outbound.len() => {
+                outbound.advance_all();
+                true
+            }
+            Ok(count) => {
+                outbound.advance(count);
+                false
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) => {
+                drop(outbound);
+                // Whoever writes next is told.
+                let _ = self.fail(Attempt::Send, error);
+                true
+            }
         }
     }
 
@@ -374,7 +463,8 @@ impl Connection {
     }
 
     fn watch(self: &Rc<Self>, registration: &Registration) {
-        if !self.watching.replace(true) {
+        // An attendant is called in any case.
+        if !self.is_attended() && !self.watching.replace(true) {
             registration.set_callback(Some(Rc::clone(self) as Rc<dyn Callback>));
         }
     }
@@ -389,10 +479,7 @@ impl Connection {
 impl Flush for Connection {
     fn flush(self: Rc<Self>) {
         self.flush_due.set(false);
-        self.send_queued();
-        if self.is_sent() {
-            self.on_sent();
-        }
+        self.flush_now();
     }
 }
 
@@ -400,7 +487,15 @@ impl Flush for Connection {
 impl Callback for Connection {
     fn call(self: Rc<Self>) {
         self.send_due.set(false);
-        self.send_queued();
+        if self.is_attended() {
+            self.dispatch();
+        } else {
+            self.send_queued();
+        }
+    }
+
+    fn discard(&self) {
+        self.on_discarded();
     }
 
     fn site(&self) -> &'static Location<'static> {
@@ -410,17 +505,32 @@ impl Callback for Connection {
 
 /// One system call. A short count is noted.
 fn send(registration: &Registration, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    if let [one] = slices {
+        return send_one(registration, one);
+    }
+    let len = slices.iter().map(|slice| slice.len()).sum();
+    send_with(registration, len, |fd| {
+        rustix::net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), FLAGS)
+    })
+}
+
+#[inline]
+fn send_one(registration: &Registration, bytes: &[u8]) -> io::Result<usize> {
+    send_with(registration, bytes.len(), |fd| {
+        rustix::net::send(fd, bytes, FLAGS)
+    })
+}
+
+#[inline]
+fn send_with(
+    registration: &Registration,
+    len: usize,
+    call: impl Fn(BorrowedFd<'_>) -> rustix::io::Result<usize>,
+) -> io::Result<usize> {
     loop {
-        let sent = registration.try_write(|fd| {
-            let count = match slices {
-                [one] => rustix::net::send(fd, one, FLAGS)?,
-                many => rustix::net::sendmsg(fd, many, &mut SendAncillaryBuffer::default(), FLAGS)?,
-            };
-            Ok(count)
-        });
-        match sent {
+        match registration.try_write(|fd| Ok(call(fd)?)) {
             Ok(count) => {
-                if count < slices.iter().map(|slice| slice.len()).sum() {
+                if count < len {
                     registration.on_short_write();
                 }
                 return Ok(count);

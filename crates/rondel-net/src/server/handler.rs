@@ -1,15 +1,18 @@
 //! Handlers: what a server runs for a connection.
 
+use std::cell::RefCell;
 use std::error::Error;
-use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use rondel_executor::Spawner;
+use rondel_executor::{PanicPayload, Spawner};
 use rondel_loop::{ExceptionContext, LocalLoop, Task};
 
+use crate::engine::{Handles, Peer};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
-use crate::tcp::stream::TcpStream;
+use crate::transport::endpoint::begin;
+use crate::transport::kind::AnyProtocol;
 
 /// What a server's handler may return: nothing, or a result without a value.
 pub trait HandlerOutcome {
@@ -29,33 +32,66 @@ impl<E: Into<Box<dyn Error>>> HandlerOutcome for Result<(), E> {
     }
 }
 
-/// Starts the task that handles a connection.
-pub(super) type Start = Box<dyn Fn(&LocalLoop, TcpStream, SocketAddr) -> Task<()>>;
+/// Begins to handle a connection; gives the task that does, if there is one.
+pub(super) type Start = Box<dyn Fn(&LocalLoop, Handles) -> Option<Task<()>>>;
 
+/// A task for each connection.
 pub(super) fn start<H, R>(handler: H, limit: Option<usize>) -> Start
 where
     H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
     R: HandlerOutcome + 'static,
 {
     let handler = Rc::new(handler);
-    Box::new(move |local, stream, peer| {
+    Box::new(move |local, handles| {
         let handler = Rc::clone(&handler);
-        let (mut reader, writer) = stream.into_split();
+        let peer = handles.writer.connection().peer_name();
+        let mut reader = StreamReader::new(handles.reader);
+        let writer = StreamWriter::new(handles.writer);
         if let Some(limit) = limit {
             reader.set_limit(limit);
         }
-        local
-            .create_task(async move {
-                let outcome = handler(reader, writer).await;
-                if let Some(error) = outcome.into_error() {
-                    report(peer, error);
-                }
-            })
-            .named(format!("server {peer}"))
+        let name = format!("server {peer}");
+        let task = local.create_task(async move {
+            let outcome = handler(reader, writer).await;
+            if let Some(error) = outcome.into_error() {
+                report(&peer, error);
+            }
+        });
+        Some(task.named(name))
     })
 }
 
-fn report(peer: SocketAddr, error: Box<dyn Error>) {
+/// A protocol for each connection.
+pub(super) fn start_protocol<P, Kind>(factory: impl FnMut() -> P + 'static) -> Start
+where
+    P: AnyProtocol<Kind>,
+    Kind: 'static,
+{
+    let factory = RefCell::new(factory);
+    Box::new(move |local, handles| {
+        let connection = handles.writer.connection();
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            // Accepting is not entered again from a factory: that is a callback's matter.
+            factory.try_borrow_mut().ok().map(|mut factory| factory())
+        }));
+        match made {
+            Ok(Some(protocol)) => drop(begin(connection, protocol)),
+            Ok(None) => connection.abort(),
+            Err(payload) => {
+                let peer = connection.peer_name();
+                connection.abort();
+                let mut context = ExceptionContext::new(format!(
+                    "the protocol factory for the connection from {peer} panicked"
+                ));
+                context.panic = Some(PanicPayload::new(payload));
+                local.call_exception_handler(&context);
+            }
+        }
+        None
+    })
+}
+
+fn report(peer: &Peer, error: Box<dyn Error>) {
     // A task runs, so a loop does.
     if let Ok(local) = LocalLoop::current() {
         let mut context =

@@ -240,7 +240,7 @@ fn accept_from(fd: BorrowedFd<'_>) -> io::Result<(std::os::fd::OwnedFd, SocketAd
 
 /// Whether accepting failed for the connection that was next in line, and the one behind it can be tried (accept(2), «Error
 /// handling»).
-fn is_of_one_connection(error: &io::Error) -> bool {
+pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
     const PASSING: [Errno; 10] = [
         Errno::INTR,
         Errno::CONNABORTED,
