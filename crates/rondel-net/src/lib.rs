@@ -1,10 +1,15 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![forbid(unsafe_code)]
+// One file lifts this: what a child does before it becomes another program (`process/session.rs`).
+#![deny(unsafe_code)]
 
 mod connect;
 mod engine;
 mod error;
+#[cfg(feature = "pipe")]
+mod pipe;
+#[cfg(feature = "process")]
+mod process;
 mod resolver;
 mod server;
 mod stream;
@@ -18,6 +23,15 @@ pub use connect::{
     ConnectPhase, Target, TargetError, TargetErrorKind, ToTarget, open_connection,
 };
 pub use error::{ConnectionLost, ReadError, WriteError};
+#[cfg(feature = "pipe")]
+#[cfg_attr(docsrs, doc(cfg(feature = "pipe")))]
+pub use pipe::{NotAPipe, PipeReader, PipeWriter, connect_read_pipe, connect_write_pipe};
+#[cfg(feature = "process")]
+#[cfg_attr(docsrs, doc(cfg(feature = "process")))]
+pub use process::{
+    Child, Command, Communicate, CommunicateError, CommunicateErrorKind, Pty, ReapedElsewhere,
+    SpawnError, Stdio, Wait,
+};
 pub use resolver::{LookUp, Resolve, ResolveError, ResolveErrorKind, Resolver, Resolving, resolve};
 pub use server::{
     HandlerOutcome, Server, ServerOptions, ServerReport, create_server, start_server,

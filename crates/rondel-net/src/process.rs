@@ -1,0 +1,29 @@
+//! Subprocesses: commands, children, what they say and how they end.
+//!
+//! ```text
+//!   Command ──spawn──> Child ── wait, signals ──> Exit <── the loop, by a pidfd
+//!                        │                             <── a thread, where there is none, or no loop any more
+//!                        └── stdin, stdout, stderr: pipes
+//! ```
+//!
+//! Starting is the standard library's, so that forking in a program with threads is as safe as it is there. [`exit`] knows
+//! how a child ended, and is the only place that reaps or signals it.
+
+mod child;
+mod command;
+mod communicate;
+mod error;
+mod exit;
+mod orphan;
+mod pty;
+mod session;
+mod stdio;
+mod watch;
+
+pub use child::Child;
+pub use command::Command;
+pub use communicate::{Communicate, CommunicateError, CommunicateErrorKind};
+pub use error::{ReapedElsewhere, SpawnError};
+pub use exit::Wait;
+pub use pty::Pty;
+pub use stdio::Stdio;
