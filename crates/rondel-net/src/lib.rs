@@ -30,7 +30,8 @@ pub use pipe::{NotAPipe, PipeReader, PipeWriter, connect_read_pipe, connect_writ
 #[cfg_attr(docsrs, doc(cfg(feature = "process")))]
 pub use process::{
     Child, Command, Communicate, CommunicateError, CommunicateErrorKind, Pty, ReapedElsewhere,
-    SpawnError, Stdio, Wait,
+    SpawnError, Stdio, SubprocessProtocol, SubprocessRef, SubprocessTransport, Wait,
+    subprocess_exec, subprocess_shell,
 };
 pub use resolver::{LookUp, Resolve, ResolveError, ResolveErrorKind, Resolver, Resolving, resolve};
 pub use server::{

@@ -86,7 +86,11 @@ fn a_child_that_writes_before_it_reads_does_not_stop_it() {
 fn a_child_that_never_reads_is_no_error() {
     in_loop(async {
         let input = bytes(1_000_000);
-        for line in ["exit 3", "exec <&-; echo closed >&2; exit 3", "read line; exit 3"] {
+        for line in [
+            "exit 3",
+            "exec <&-; echo closed >&2; exit 3",
+            "read line; exit 3",
+        ] {
             let mut child = piped(&mut Command::shell(line)).spawn().unwrap();
             let output = child.communicate(&input).await.unwrap();
             assert_eq!(output.status.code(), Some(3), "{line}");
@@ -103,7 +107,10 @@ fn writing_to_one_that_has_ended_is_a_broken_pipe() {
         let error = io::Error::from(stdin.write_all(&bytes(100)).await.unwrap_err());
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         let text = error.to_string();
-        assert!(text.starts_with("sending to the standard input of true: "), "{text}");
+        assert!(
+            text.starts_with("sending to the standard input of true: "),
+            "{text}"
+        );
         stdin.drain().await.unwrap_err();
 
         // One whose input is full, and who is killed.
@@ -146,7 +153,11 @@ fn a_slow_reader_holds_a_fast_child_up() {
             yield_now().await;
         }
         assert!(before <= 2 * stdout.limit());
-        assert_eq!(stdout.buffer().len(), before, "nothing is read ahead unasked");
+        assert_eq!(
+            stdout.buffer().len(),
+            before,
+            "nothing is read ahead unasked"
+        );
         assert!(child.try_wait().unwrap().is_none());
         let rest = stdout.read_to_end(usize::MAX).await.unwrap();
         assert_eq!(rest.len(), 10_000_000 - 10);
@@ -163,7 +174,10 @@ fn a_child_whose_output_is_closed_gets_a_broken_pipe() {
         drop(stdout);
         // The signal is at its default in the child, though Rust programs ignore it.
         let status = child.wait().await.unwrap();
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(13));
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&status),
+            Some(13)
+        );
     });
 }
 
@@ -219,23 +233,44 @@ fn nothing_at_all_is_neither_read_nor_written() {
 #[test]
 fn more_output_than_allowed_is_an_error_that_has_it() {
     in_loop(async {
-        let error = Command::new("yes").max_output(1000).output().await.unwrap_err();
+        let error = Command::new("yes")
+            .max_output(1000)
+            .output()
+            .await
+            .unwrap_err();
         match error.kind() {
-            CommunicateErrorKind::TooLong { stream: 1, limit: 1000 } => {}
+            CommunicateErrorKind::TooLong {
+                stream: 1,
+                limit: 1000,
+            } => {}
             other => panic!("{other:?}"),
         }
         assert!(error.stdout().starts_with(b"y\ny\n"));
-        assert_eq!(error.to_string(), "the child printed more than 1000 bytes to standard output");
+        assert_eq!(
+            error.to_string(),
+            "the child printed more than 1000 bytes to standard output"
+        );
 
         let flood = "echo kept; exec yes >&2";
-        let error = Command::shell(flood).max_output(1000).output().await.unwrap_err();
-        assert!(matches!(error.kind(), CommunicateErrorKind::TooLong { stream: 2, .. }));
+        let error = Command::shell(flood)
+            .max_output(1000)
+            .output()
+            .await
+            .unwrap_err();
+        assert!(matches!(
+            error.kind(),
+            CommunicateErrorKind::TooLong { stream: 2, .. }
+        ));
         assert_eq!(error.stdout(), b"kept\n");
         assert!(error.into_output().1.len() > 1000);
 
         // Exactly as much is not more.
         let line = "head -c 1000 /dev/zero";
-        let output = Command::shell(line).max_output(1000).output().await.unwrap();
+        let output = Command::shell(line)
+            .max_output(1000)
+            .output()
+            .await
+            .unwrap();
         assert_eq!(output.stdout.len(), 1000);
     });
 }
@@ -243,7 +278,9 @@ fn more_output_than_allowed_is_an_error_that_has_it() {
 #[test]
 fn a_time_limit_leaves_the_child_to_who_has_it() {
     in_loop(async {
-        let mut child = piped(&mut Command::shell("echo begun; cat")).spawn().unwrap();
+        let mut child = piped(&mut Command::shell("echo begun; cat"))
+            .spawn()
+            .unwrap();
         let stdin = child.stdin.take().unwrap();
         let limit = Duration::from_millis(100);
         let error = loop {
@@ -280,19 +317,29 @@ fn a_grandchild_that_holds_the_pipe_is_bounded_by_the_time_limit() {
 #[test]
 fn dropped_half_way_it_keeps_what_it_has_read() {
     in_loop(async {
-        let mut child = piped(&mut Command::shell("echo one; echo two >&2; exec sleep 1000"))
-            .spawn()
-            .unwrap();
+        let mut child = piped(&mut Command::shell(
+            "echo one; echo two >&2; exec sleep 1000",
+        ))
+        .spawn()
+        .unwrap();
         loop {
-            let _ = timeout(Duration::from_millis(10), child.communicate(b"").into_future()).await;
-            let [stdout, stderr] = [&child.stdout, &child.stderr].map(|one| one.as_ref().unwrap().buffer());
+            let _ = timeout(
+                Duration::from_millis(10),
+                child.communicate(b"").into_future(),
+            )
+            .await;
+            let [stdout, stderr] =
+                [&child.stdout, &child.stderr].map(|one| one.as_ref().unwrap().buffer());
             if (stdout, stderr) == (b"one\n", b"two\n") {
                 break;
             }
         }
         child.kill().unwrap();
         let output = child.communicate(b"").await.unwrap();
-        assert_eq!((&*output.stdout, &*output.stderr), (&b"one\n"[..], &b"two\n"[..]));
+        assert_eq!(
+            (&*output.stdout, &*output.stderr),
+            (&b"one\n"[..], &b"two\n"[..])
+        );
     });
 }
 

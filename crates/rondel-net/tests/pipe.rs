@@ -87,8 +87,13 @@ fn reading_up_to_something() {
         let task = spawn(async move {
             assert_eq!(reader.read_until(b"aaa").await.unwrap(), b"QWEaaXYaaa");
             let error = reader.read_exact(&mut [0; 5]).await.unwrap_err();
-            assert!(matches!(&error, ReadError::Incomplete { partial, expected: Some(5) } if partial == b"rest"));
-            assert!(matches!(reader.read_until(b"").await, Err(ReadError::NoSeparator)));
+            assert!(
+                matches!(&error, ReadError::Incomplete { partial, expected: Some(5) } if partial == b"rest")
+            );
+            assert!(matches!(
+                reader.read_until(b"").await,
+                Err(ReadError::NoSeparator)
+            ));
         });
         for part in [&b"QWEaa"[..], b"XYaa", b"arest"] {
             ours.write_all(part).unwrap();
@@ -110,14 +115,20 @@ fn a_line_longer_than_the_limit_stays() {
         ours.write_all(b"abcd\nabcde\n").unwrap();
         assert_eq!(reader.read_line().await.unwrap(), b"abcd\n");
         match reader.read_line().await {
-            Err(ReadError::LimitOverrun { consumed: 5, limit: 4 }) => {}
+            Err(ReadError::LimitOverrun {
+                consumed: 5,
+                limit: 4,
+            }) => {}
             other => panic!("{other:?}"),
         }
         reader.set_limit(5);
         assert_eq!(reader.read_line().await.unwrap(), b"abcde\n");
         ours.write_all(b"0123456789").unwrap();
         drop(ours);
-        assert!(matches!(reader.read_to_end(9).await, Err(ReadError::LimitOverrun { limit: 9, .. })));
+        assert!(matches!(
+            reader.read_to_end(9).await,
+            Err(ReadError::LimitOverrun { limit: 9, .. })
+        ));
         assert_eq!(reader.read_to_end(10).await.unwrap(), b"0123456789");
     });
 }
@@ -232,7 +243,11 @@ fn the_hard_limit_refuses_whole_writes() {
         writer.set_hard_limit(100);
         writer.write(&[1; 60]).unwrap();
         match writer.write(&[2; 41]) {
-            Err(WriteError::Full { refused: 41, queued: 60, limit: 100 }) => {}
+            Err(WriteError::Full {
+                refused: 41,
+                queued: 60,
+                limit: 100,
+            }) => {}
             other => panic!("{other:?}"),
         }
         let reading = spawn(to_thread(move || {
@@ -278,10 +293,16 @@ fn a_pty_works_both_ways_and_gives_every_line() {
         assert_eq!(far_reader.read_line().await.unwrap(), b"ping\n");
         // A terminal gives one piece a read; the next read must not wait for an event.
         for n in 0..100 {
-            far_writer.write_all(format!("{n}\n").as_bytes()).await.unwrap();
+            far_writer
+                .write_all(format!("{n}\n").as_bytes())
+                .await
+                .unwrap();
         }
         for n in 0..100 {
-            assert_eq!(reader.read_line().await.unwrap(), format!("{n}\n").as_bytes());
+            assert_eq!(
+                reader.read_line().await.unwrap(),
+                format!("{n}\n").as_bytes()
+            );
         }
         drop((far_reader, far_writer));
         assert_eq!(reader.read_to_end(10).await.unwrap(), b"", "hung up");

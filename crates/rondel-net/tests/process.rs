@@ -132,7 +132,9 @@ fn the_end_is_told_though_a_grandchild_holds_the_pipe() {
 #[test]
 fn a_signal_reaches_the_child() {
     in_loop(async {
-        for mut command in both("trap 'echo caught; exit 6' USR1; echo ready; while :; do sleep 0.01; done") {
+        for mut command in
+            both("trap 'echo caught; exit 6' USR1; echo ready; while :; do sleep 0.01; done")
+        {
             let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
             let stdout = child.stdout.as_mut().unwrap();
             assert_eq!(stdout.read_line().await.unwrap(), b"ready\n");
@@ -154,7 +156,11 @@ fn one_that_ignores_terminate_is_killed() {
             let stdout = child.stdout.as_mut().unwrap();
             assert_eq!(stdout.read_line().await.unwrap(), b"ready\n");
             child.terminate().unwrap();
-            assert!(timeout(Duration::from_millis(50), child.wait()).await.is_err());
+            assert!(
+                timeout(Duration::from_millis(50), child.wait())
+                    .await
+                    .is_err()
+            );
             child.kill().unwrap();
             assert_eq!(child.wait().await.unwrap().signal(), Some(9));
         }
@@ -201,7 +207,11 @@ fn what_is_no_signal_is_refused() {
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         }
         let error = child.kill_group().unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "it leads no group");
+        assert_eq!(
+            error.kind(),
+            io::ErrorKind::InvalidInput,
+            "it leads no group"
+        );
         assert!(child.wait().await.unwrap().success());
     });
 }
@@ -336,7 +346,11 @@ fn a_terminal_of_its_own_works_both_ways() {
         assert!(line.starts_with(b"/dev/pts/"), "{line:?}");
         assert_eq!(pty.reader.read_line().await.unwrap(), b"30 100\r\n");
         pty.writer.write_all(b"hello\n").await.unwrap();
-        assert_eq!(pty.reader.read_line().await.unwrap(), b"hello\r\n", "the echo");
+        assert_eq!(
+            pty.reader.read_line().await.unwrap(),
+            b"hello\r\n",
+            "the echo"
+        );
         assert_eq!(pty.reader.read_line().await.unwrap(), b"got hello\r\n");
         // It is the controlling terminal: an interrupt typed there arrives.
         pty.writer.write_all(b"\x03").await.unwrap();
@@ -408,7 +422,10 @@ fn killed_on_drop_with_its_group() {
 fn status_and_output_kill_when_they_are_dropped() {
     in_loop(async {
         let file = std::env::temp_dir().join(format!("rondel-pid-{}", std::process::id()));
-        let line = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", file.display());
+        let line = format!(
+            "echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000",
+            file.display()
+        );
         for collected in [false, true] {
             let mut command = Command::shell(&line);
             let task = spawn(async move {

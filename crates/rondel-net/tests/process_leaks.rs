@@ -193,7 +193,11 @@ fn a_start_that_fails_leaves_nothing() {
         for _ in 0..10 {
             let mut command = Command::new("/no/such/program");
             command.stdin(Stdio::piped()).output().await.unwrap_err();
-            command.session(true).stdout(Stdio::pty()).spawn().unwrap_err();
+            command
+                .session(true)
+                .stdout(Stdio::pty())
+                .spawn()
+                .unwrap_err();
         }
         yield_now().await;
         assert_eq!(descriptors(), before);
@@ -227,7 +231,10 @@ fn without_descriptors_left_it_fails_and_leaves_nothing() {
                 Ok(child) => drop(child),
                 Err(error) => {
                     let system = io::Error::from(error);
-                    assert!(system.to_string().contains("Too many open files"), "{system}");
+                    assert!(
+                        system.to_string().contains("Too many open files"),
+                        "{system}"
+                    );
                 }
             }
             until_no_children().await;
@@ -263,9 +270,17 @@ fn a_child_has_its_three_streams_and_no_other_descriptor() {
     let inherited = inheritable();
     in_loop(async {
         // Everything that this library opens is open now.
-        let others = [cat().spawn().unwrap(), cat().watch_by_thread(true).spawn().unwrap()];
-        let _pty = Command::new("cat").stdin(Stdio::pty()).kill_on_drop(true).spawn().unwrap();
-        let _listener = rondel_net::TcpListener::bind("127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap());
+        let others = [
+            cat().spawn().unwrap(),
+            cat().watch_by_thread(true).spawn().unwrap(),
+        ];
+        let _pty = Command::new("cat")
+            .stdin(Stdio::pty())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let _listener =
+            rondel_net::TcpListener::bind("127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap());
         let _signal = rondel_loop::signal::signal(rondel_loop::signal::Signal::USER2).unwrap();
         for session in [false, true] {
             let output = Command::shell("ls /proc/self/fd")
@@ -315,7 +330,10 @@ fn a_child_that_uses_a_loop_of_its_own_sees_no_running_one() {
     const INSIDE: &str = "RONDEL_TEST_INSIDE";
     if std::env::var_os(INSIDE).is_some() {
         assert!(rondel_loop::LocalLoop::current().is_err());
-        assert_eq!(in_loop(async { Command::shell("exit 5").status().await.unwrap().code() }), Some(5));
+        assert_eq!(
+            in_loop(async { Command::shell("exit 5").status().await.unwrap().code() }),
+            Some(5)
+        );
         return;
     }
     in_loop(async {

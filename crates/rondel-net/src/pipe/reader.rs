@@ -224,7 +224,8 @@ impl PipeReader {
         }
         loop {
             let found = self.held.find(*searched, separator);
-            let start = found.unwrap_or_else(|| (self.held.len() + 1).saturating_sub(separator.len()));
+            let start =
+                found.unwrap_or_else(|| (self.held.len() + 1).saturating_sub(separator.len()));
             if start > self.limit {
                 return Poll::Ready(Err(ReadError::LimitOverrun {
                     consumed: start,

@@ -236,10 +236,14 @@ impl Sink {
         self.close_end(Phase::Closed);
     }
 
+    /// Above the high water mark, or was, and is not yet down at the low one.
+    #[cfg(feature = "process")]
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.get()
+    }
+
     pub(super) async fn wait_closed(&self) -> io::Result<()> {
-        if !self.is_closed() {
-            self.closed.wait().await;
-        }
+        self.closed.wait().await;
         match self.fault.get() {
             Some(fault) => Err(self.lost(fault)),
             None => Ok(()),
@@ -289,6 +293,8 @@ impl Sink {
         if self.phase.get() == Phase::Closing {
             self.close_end(Phase::Closed);
         }
+        // It is as good as closed. Wakers are foreign code; everything is in order by now.
+        self.closed.set();
         self.lost(fault)
     }
 

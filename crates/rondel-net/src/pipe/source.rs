@@ -35,11 +35,7 @@ impl Source {
     }
 
     /// Receives straight into `buffer`, which has room; 0 at the end.
-    pub(super) fn poll_read(
-        &self,
-        cx: &Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_read(&self, cx: &Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let left = self.allowance.get();
         if left == 0 {
             self.allowance.set(ALLOWANCE);

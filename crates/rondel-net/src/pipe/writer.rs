@@ -4,6 +4,8 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+#[cfg(feature = "process")]
+use std::task::{Context, Poll};
 
 use crate::error::WriteError;
 use crate::pipe::sink::{Goal, Sink};
@@ -95,7 +97,8 @@ impl PipeWriter {
         self.sink.abort();
     }
 
-    /// Waits until it is closed, from this end: everything accepted before has been taken then. It does not close it itself.
+    /// Waits until it is closed, from this end, or has failed: without an error, everything accepted before has been taken
+    /// then. It does not close it itself.
     ///
     /// # Errors
     /// What the pipe failed with, if it has.
@@ -104,6 +107,16 @@ impl PipeWriter {
     /// Dropped, it changes nothing.
     pub async fn wait_closed(&self) -> io::Result<()> {
         self.sink.wait_closed().await
+    }
+
+    #[cfg(feature = "process")]
+    pub(crate) fn is_paused(&self) -> bool {
+        self.sink.is_paused()
+    }
+
+    #[cfg(feature = "process")]
+    pub(crate) fn poll_drained(&self, cx: &Context<'_>) -> Poll<Result<(), WriteError>> {
+        self.sink.poll_sent(cx, Goal::Drained)
     }
 
     /// Whether it was closed or aborted at this end.

@@ -22,7 +22,11 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Begins to watch. `by_thread` has a thread wait even where the loop could.
-    pub(super) fn begin(local: &LocalLoop, exit: Arc<Exit>, by_thread: bool) -> io::Result<Rc<Self>> {
+    pub(super) fn begin(
+        local: &LocalLoop,
+        exit: Arc<Exit>,
+        by_thread: bool,
+    ) -> io::Result<Rc<Self>> {
         let registration = match by_thread {
             true => None,
             false => register(local, &exit),
