@@ -122,7 +122,10 @@ struct Waiters {
     first: Cell<Option<Waker>>,
     /// Whether the first one waits; if not, it only has been.
     waiting: Cell<bool>,
-    /// Boxed, since hardly any source has some, and there may be many sources.
+    #[allow(
+        clippy::box_collection,
+        reason = "hardly any source has some, and there may be many sources"
+    )]
     others: Cell<Option<Box<Vec<Waker>>>>,
 }
 

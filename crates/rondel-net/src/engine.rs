@@ -5,7 +5,7 @@
 //!   send:     write ──> queue ──> descriptor      whole, in order; at once, at the end of the turn, or as there is room
 //! ```
 //!
-//! Nothing above calls `recv` or `send`. The descriptor is closed when nobody needs it any more: after
+//! Nothing above calls `recv` or `send`; they are in `calls.rs`. The descriptor is closed when nobody needs it any more: after
 //! [`close`](Connection::close) as soon as the queue is sent, which needs no handle; after [`abort`](Connection::abort) at
 //! once; else with the last handle.
 //!
@@ -13,6 +13,7 @@
 //! take, the registration also knows the connection, which is what keeps it alive without any handle.
 
 mod attend;
+mod calls;
 mod early;
 mod inbound;
 mod outbound;
@@ -31,7 +32,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
-use std::time::Duration;
 
 use rondel_loop::{LocalLoop, ReceiveBuffer, Registration};
 use rondel_sync::Event;
@@ -265,7 +265,7 @@ impl Connection {
         }
         self.discard_queue();
         if let Some(registration) = self.registration() {
-            set_reset(&registration);
+            calls::set_reset(&*registration);
         }
         self.close_descriptor(Phase::Aborted);
     }
@@ -378,12 +378,6 @@ impl Connection {
     }
 }
 
-/// Has the peer told by a reset when the descriptor is closed: what it got must not look whole.
-fn set_reset(registration: &Registration) {
-    // Only TCP knows this; a Unix socket's peer sees an end.
-    let _ = rustix::net::sockopt::set_socket_linger(registration, Some(Duration::ZERO));
-}
-
 fn closed_here() -> io::Error {
     io::Error::new(
         io::ErrorKind::NotConnected,
@@ -397,7 +391,7 @@ impl Drop for Connection {
         if let Some(registration) = self.registration.get_mut()
             && !self.outbound.get_mut().is_empty()
         {
-            set_reset(registration);
+            calls::set_reset(&**registration);
         }
     }
 }

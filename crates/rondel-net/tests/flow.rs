@@ -4,7 +4,7 @@ mod pair;
 mod recorder;
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::rc::Rc;
 
 use pair::*;
@@ -66,6 +66,32 @@ fn what_the_system_takes_is_not_buffered_and_nothing_is_nothing() {
         let mut received = vec![0; 20_006];
         peer.read_exact(&mut received).unwrap();
         assert!(received.ends_with(b"joined"));
+    });
+}
+
+/// L170: cut anywhere, by a system that takes a little at a time, and with more pieces than it takes at once.
+#[test]
+fn thousands_of_pieces_that_are_sent_in_part_arrive_in_order() {
+    in_loop(async {
+        let log = Log::default();
+        let (ours, peer) = narrow_pair();
+        let (transport, _) = ours.into_transport(Recorder::new(&log));
+        let bytes = pattern(0, 400_000);
+        let mut parts = Vec::new();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (part, more) = rest.split_at(rest.len().min(parts.len() % 150 + 1));
+            parts.push(IoSlice::new(part));
+            rest = more;
+        }
+        assert!(parts.len() > 3000);
+        let (first, second) = parts.split_at(2500);
+        assert!(transport.write_vectored(first).unwrap());
+        transport.write_vectored(second).unwrap();
+        transport.close();
+        assert_eq!(drain_peer(peer).await.unwrap(), bytes);
+        until(|| log.is_lost()).await;
+        log.assert_contract();
     });
 }
 
@@ -408,5 +434,29 @@ fn writing_to_a_peer_that_has_gone_ends_with_a_loss() {
         until(|| log.is_lost()).await;
         log.assert_contract();
         assert!(matches!(log.events().last(), Some(Event::Lost(Some(_)))));
+    });
+}
+
+#[test]
+fn a_paused_reader_learns_of_a_reset_by_writing() {
+    in_loop(async {
+        let log = Log::default();
+        let (ours, mut peer) = pair();
+        let (transport, _) = ours.into_transport(Recorder::acting(&log, |transport, event| {
+            if let Event::Data(_) = event {
+                transport.pause_reading();
+            }
+        }));
+        peer.write_all(b"x").unwrap();
+        until(|| log.has_method(Method::Data)).await;
+        reset(peer);
+        turns().await;
+        assert!(!log.is_lost(), "it does not look");
+        transport.write(b"anybody?").unwrap();
+        until(|| log.is_lost()).await;
+        assert!(matches!(
+            log.events().last(),
+            Some(Event::Lost(Some(io::ErrorKind::ConnectionReset)))
+        ));
     });
 }

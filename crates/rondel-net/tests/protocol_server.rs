@@ -452,6 +452,34 @@ fn several_addresses_are_served_by_one_server() {
 }
 
 #[test]
+fn connections_are_kept_alive_if_asked_for() {
+    in_loop(async {
+        for on in [false, true] {
+            let server = ServerOptions::new()
+                .listen(ListenOptions::new().keep_alive(on))
+                .serve_protocol(
+                    move || {
+                        Recorder::acting(&Log::default(), move |transport, event| {
+                            if *event == Event::Made {
+                                let kept = transport
+                                    .with_fd(|fd| socket2::SockRef::from(&fd).keepalive())
+                                    .unwrap();
+                                transport.write(&[u8::from(kept)]).unwrap();
+                                transport.close();
+                            }
+                        })
+                    },
+                    ANY,
+                )
+                .await
+                .unwrap();
+            let peer = dial(&server);
+            assert_eq!(drain_peer(peer).await.unwrap(), [u8::from(on)]);
+        }
+    });
+}
+
+#[test]
 fn a_dropped_server_listens_no_more_and_leaves_its_connections() {
     in_loop(async {
         let server = create_server(|| Echo, ANY).await.unwrap();

@@ -11,7 +11,10 @@ use std::rc::Rc;
 use pair::*;
 use recorder::*;
 use rondel_loop::{run, spawn, yield_now};
-use rondel_net::{Protocol, StreamReader, StreamWriter, Transport};
+use rondel_net::{
+    BufferedProtocol, Protocol, StreamReader, StreamWriter, Transport, create_connection,
+    create_server,
+};
 
 fn in_loop<F: Future>(main: F) -> F::Output {
     run(main).unwrap()
@@ -364,5 +367,94 @@ fn to_and_fro_no_byte_is_lost_or_told_twice() {
         }
         assert_eq!(*taken.borrow(), bytes);
         feeding.await.unwrap();
+    });
+}
+
+#[test]
+fn a_connection_may_be_handed_to_streams_as_soon_as_it_is_made() {
+    in_loop(async {
+        let streams = Streams::default();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = Rc::clone(&streams);
+        let recorder = Recorder::acting(&Log::default(), move |transport, _| {
+            place.replace(Some(transport.clone().into_streams(b"").unwrap()));
+        });
+        let addr = listener.local_addr().unwrap();
+        create_connection(|| recorder, addr).await.unwrap();
+        let (mut reader, writer) = streams.take().unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.write_all(b"still open\n").unwrap();
+        assert_eq!(reader.read_line().await.unwrap(), b"still open\n");
+        writer.write_all(b"both ways").await.unwrap();
+        peer.read_exact(&mut [0; 9]).unwrap();
+
+        let place = Rc::clone(&streams);
+        let factory = move || {
+            let place = Rc::clone(&place);
+            Recorder::acting(&Log::default(), move |transport, _| {
+                place.replace(Some(transport.clone().into_streams(b"").unwrap()));
+            })
+        };
+        let server = create_server(factory, "127.0.0.1:0").await.unwrap();
+        let mut peer = Peer::connect(server.local_addrs()[0]).unwrap();
+        until(|| streams.borrow().is_some()).await;
+        turns().await;
+        assert_eq!(server.connections(), 1);
+        let (_reader, writer) = streams.take().unwrap();
+        writer.write_all(b"accepted").await.unwrap();
+        peer.read_exact(&mut [0; 8]).unwrap();
+    });
+}
+
+#[test]
+fn one_that_panics_when_it_is_replaced_strands_no_bytes() {
+    struct Sharp(Log);
+    impl Protocol for Sharp {
+        fn data_received(&mut self, transport: &Transport, _: &[u8]) {
+            // Half of what is there is left to be received.
+            transport.replace_protocol(Recorder::new(&self.0));
+        }
+    }
+    impl BufferedProtocol for SharpBuffered {
+        fn get_buffer(&mut self, _: usize) -> &mut [u8] {
+            &mut self.buffer
+        }
+        fn buffer_updated(&mut self, transport: &Transport, _: usize) {
+            transport.replace_protocol(Sharp(self.log.clone()));
+        }
+    }
+    struct SharpBuffered {
+        buffer: [u8; 2],
+        log: Log,
+    }
+    impl Drop for SharpBuffered {
+        fn drop(&mut self) {
+            panic!("replaced");
+        }
+    }
+
+    in_loop(async {
+        let told = Rc::new(RefCell::new(0));
+        let count = Rc::clone(&told);
+        rondel_loop::LocalLoop::current()
+            .unwrap()
+            .set_exception_handler(Some(Rc::new(move |_, _| *count.borrow_mut() += 1)));
+        let log = Log::default();
+        let (ours, mut peer) = pair();
+        let (transport, protocol) = ours.into_transport(SharpBuffered {
+            buffer: [0; 2],
+            log: log.clone(),
+        });
+        drop(protocol);
+        transport.pause_reading();
+        peer.write_all(b"two and the rest").unwrap();
+        // What the system says of it has been heard by then, and is not said again.
+        turns().await;
+        transport.resume_reading();
+        until(|| *told.borrow() == 1).await;
+        // The next one, a plain protocol, gets the rest in one piece, and hands over to the last.
+        turns().await;
+        peer.write_all(b"last").unwrap();
+        until(|| log.data() == b"last").await;
     });
 }

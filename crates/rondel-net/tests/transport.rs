@@ -254,7 +254,9 @@ async fn run_deed(method: Method, deed: Deed) {
     world.own.replace(Some(own));
     transport.set_write_buffer_limits(1000, 10).unwrap();
 
-    let mut peer = feed(peer, b"a request".to_vec()).await;
+    let mut peer = peer;
+    // Few enough to go out at once, before anything can be reset.
+    peer.write_all(b"a request").unwrap();
     until(|| transport.is_closing() || log.has_method(Method::Data)).await;
     // More than the system's buffers take, so that there is a pause.
     if transport.write(&pattern(0, 1 << 20)).is_ok() {
@@ -336,17 +338,23 @@ fn a_panic_is_told_as_the_reason_and_reported_once() {
 #[test]
 fn the_protocol_is_let_go_after_the_last_call() {
     /// Holds its own transport.
-    struct Cycle(Option<Transport>, Rc<()>);
+    struct Cycle {
+        own: Option<Transport>,
+        _alive: Rc<()>,
+    }
     impl Protocol for Cycle {
         fn connection_made(&mut self, transport: &Transport) {
-            self.0 = Some(transport.clone());
+            self.own = Some(transport.clone());
         }
     }
 
     in_loop(async {
         let alive = Rc::new(());
         let (ours, peer) = pair();
-        drop(ours.into_transport(Cycle(None, Rc::clone(&alive))));
+        drop(ours.into_transport(Cycle {
+            own: None,
+            _alive: Rc::clone(&alive),
+        }));
         turns().await;
         assert_eq!(Rc::strong_count(&alive), 2, "the connection keeps it");
         drop(peer);
@@ -629,4 +637,66 @@ fn an_empty_buffer_ends_the_connection_with_an_error() {
             .unwrap();
         assert_eq!(kind, Some(io::ErrorKind::InvalidInput));
     });
+}
+
+#[test]
+fn a_reset_at_any_point_is_one_loss() {
+    in_loop(async {
+        for point in 0..7 {
+            let log = Log::default();
+            let (ours, mut peer) = narrow_pair();
+            let (transport, _) = ours.into_transport(Recorder::new(&log).half_open());
+            if point >= 1 {
+                until(|| log.has(&Event::Made)).await;
+            }
+            if point >= 2 {
+                peer.write_all(b"request").unwrap();
+                until(|| log.has_method(Method::Data)).await;
+            }
+            if point >= 3 {
+                transport.write(b"answer").unwrap();
+            }
+            if point >= 4 {
+                // Never read, so that there is something left to be sent.
+                transport.write(&pattern(0, 1 << 20)).unwrap();
+                until(|| log.has(&Event::Pause)).await;
+            }
+            if point >= 5 {
+                peer.shutdown(Shutdown::Write).unwrap();
+                until(|| log.has(&Event::End)).await;
+            }
+            if point >= 6 {
+                transport.close();
+            }
+            reset(peer);
+            until(|| log.is_lost()).await;
+            turns().await;
+            log.assert_contract();
+            assert!(transport.write(b"gone").is_err());
+            assert_eq!(transport.buffered(), 0);
+            let reason = log.events().pop().unwrap();
+            assert_ne!(reason, Event::Lost(None), "at point {point}");
+        }
+    });
+}
+
+#[test]
+fn a_loop_that_closes_while_the_protocol_is_looked_at_tells_it_afterwards() {
+    let log = Log::default();
+    let mut lp = EventLoop::new().unwrap();
+    let (protocol, _peer) = lp
+        .run_until_complete(async {
+            let (ours, peer) = pair();
+            let (_, protocol) = ours.into_transport(Recorder::new(&log));
+            turns().await;
+            (protocol, peer)
+        })
+        .unwrap();
+    protocol
+        .with(|_, _| {
+            lp.close();
+            assert!(!log.is_lost());
+        })
+        .unwrap();
+    log.assert_contract();
 }

@@ -17,9 +17,8 @@ use std::rc::Rc;
 
 use rondel_executor::Callback;
 use rondel_loop::LoopClosed;
-use rustix::net::RecvFlags;
 
-use crate::engine::{Connection, Half, Handle, Handles, Held, Phase};
+use crate::engine::{Connection, Half, Handle, Handles, Held, Phase, calls};
 use crate::error::Attempt;
 
 /// How many times in a row a connection that is dispatched may change its attendant before others have their turn.
@@ -287,10 +286,7 @@ impl Connection {
         };
         let room = buffer.len();
         loop {
-            let received = registration.try_read(|fd| {
-                let (count, _) = rustix::net::recv(fd, &mut *buffer, RecvFlags::empty())?;
-                Ok(count)
-            });
+            let received = registration.try_read(|fd| calls::receive(fd, buffer));
             return match received {
                 Ok(0) => match self.on_end() {
                     Ok(_) => {
@@ -366,7 +362,7 @@ impl Connection {
         if let Some(registration) = self.registration()
             && !self.is_sent()
         {
-            super::set_reset(&registration);
+            calls::set_reset(&*registration);
         }
         self.discard_queue();
         self.close_descriptor(Phase::Abandoned);
@@ -386,6 +382,10 @@ impl Drop for Dispatching<'_> {
             self.connection.flush_now();
         }
         self.connection.attendance.dispatching.set(false);
+        if std::thread::panicking() {
+            // A replaced attendant's destructor: the next one still has to be told what there is.
+            self.connection.changed();
+        }
     }
 }
 
@@ -413,12 +413,11 @@ impl Drop for Hook {
 }
 
 impl Connection {
-    /// Queued to be dispatched, when the loop was closed.
+    /// Queued to be dispatched, when the loop was closed. If it was open until then, its [`Hook`] has seen to that before.
     pub(super) fn on_discarded(&self) {
         if let Some(this) = self.this.upgrade()
             && self.is_attended()
         {
-            self.abandon();
             this.dispatch();
         }
     }

@@ -1,12 +1,12 @@
 //! The receive half.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll};
 
 use rondel_loop::{LoopClosed, Registration};
-use rustix::net::RecvFlags;
 
-use crate::engine::{Connection, Phase};
+use crate::engine::{Connection, Phase, calls};
 use crate::error::Attempt;
 
 /// What a connection may receive before others have their turn.
@@ -38,7 +38,7 @@ impl Connection {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_recv(cx, buffer, RecvFlags::empty())
+        self.poll_recv(cx, buffer, calls::receive, true)
     }
 
     /// Receives without taking anything out.
@@ -47,7 +47,7 @@ impl Connection {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_recv(cx, buffer, RecvFlags::PEEK)
+        self.poll_recv(cx, buffer, calls::peek, false)
     }
 
     /// Receives into the loop's buffer, at most `room` bytes, and lends them to `take`; none mean the end.
@@ -67,7 +67,8 @@ impl Connection {
         &self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
-        flags: RecvFlags,
+        call: impl Fn(BorrowedFd<'_>, &mut [u8]) -> io::Result<usize>,
+        takes: bool,
     ) -> Poll<io::Result<usize>> {
         let registration = match self.to_receive() {
             Ok(Some(registration)) if !buffer.is_empty() => registration,
@@ -78,10 +79,7 @@ impl Connection {
             return Poll::Pending;
         }
         let room = buffer.len();
-        let received = registration.poll_read_with(cx, |fd| {
-            let (count, _) = rustix::net::recv(fd, &mut *buffer, flags)?;
-            Ok(count)
-        });
+        let received = registration.poll_read_with(cx, |fd| call(fd, buffer));
         match received {
             Poll::Pending => {
                 self.renew_allowance();
@@ -91,7 +89,7 @@ impl Connection {
                 if count == 0 {
                     return Poll::Ready(self.on_end());
                 }
-                if flags.is_empty() {
+                if takes {
                     self.on_received(&registration, count, room);
                 }
                 Poll::Ready(Ok(count))
@@ -176,8 +174,7 @@ impl Connection {
         let mut buffer = self.local.receive_buffer();
         for _ in 0..DISCARDS {
             let room = buffer.len();
-            let received = registration
-                .try_read(|fd| Ok(rustix::net::recv(fd, &mut *buffer, RecvFlags::empty())?.0));
+            let received = registration.try_read(|fd| calls::receive(fd, &mut buffer));
             if !matches!(received, Ok(count) if count == room) {
                 return;
             }

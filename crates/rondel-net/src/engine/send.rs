@@ -4,15 +4,14 @@
 //! room again; the registration then holds the connection, and lets it go when the queue is empty.
 
 use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
 use std::panic::Location;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use rondel_executor::Callback;
 use rondel_loop::{Flush, LoopClosed, Registration};
-use rustix::net::{SendAncillaryBuffer, SendFlags};
 
+use crate::engine::calls::{self, send, send_one};
 use crate::engine::outbound::{AT_ONCE, CHUNK};
 use crate::engine::{Connection, Finish, Phase};
 use crate::error::{Attempt, WriteError};
@@ -391,7 +390,7 @@ impl Connection {
             self.finish.set(Finish::Sent);
             if let Some(registration) = self.registration() {
                 // Fails only if the peer has reset the connection, which the next attempt to use it will say.
-                let _ = rustix::net::shutdown(&*registration, rustix::net::Shutdown::Write);
+                let _ = calls::end(&*registration);
             }
         }
         if self.phase.get() == Phase::Closing {
@@ -502,47 +501,3 @@ impl Callback for Connection {
         Location::caller()
     }
 }
-
-/// One system call. A short count is noted.
-fn send(registration: &Registration, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    if let [one] = slices {
-        return send_one(registration, one);
-    }
-    let len = slices.iter().map(|slice| slice.len()).sum();
-    send_with(registration, len, |fd| {
-        rustix::net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), FLAGS)
-    })
-}
-
-#[inline]
-fn send_one(registration: &Registration, bytes: &[u8]) -> io::Result<usize> {
-    send_with(registration, bytes.len(), |fd| {
-        rustix::net::send(fd, bytes, FLAGS)
-    })
-}
-
-#[inline]
-fn send_with(
-    registration: &Registration,
-    len: usize,
-    call: impl Fn(BorrowedFd<'_>) -> rustix::io::Result<usize>,
-) -> io::Result<usize> {
-    loop {
-        match registration.try_write(|fd| Ok(call(fd)?)) {
-            Ok(count) => {
-                if count < len {
-                    registration.on_short_write();
-                }
-                return Ok(count);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// An error is what a lost peer is worth, not a signal. (Apple's systems have a socket option for that.)
-#[cfg(not(target_vendor = "apple"))]
-const FLAGS: SendFlags = SendFlags::NOSIGNAL;
-#[cfg(target_vendor = "apple")]
-const FLAGS: SendFlags = SendFlags::empty();

@@ -69,19 +69,19 @@ where
 {
     let factory = RefCell::new(factory);
     Box::new(move |local, handles| {
-        let connection = handles.writer.connection();
         let made = catch_unwind(AssertUnwindSafe(|| {
             // Accepting is not entered again from a factory: that is a callback's matter.
             factory.try_borrow_mut().ok().map(|mut factory| factory())
         }));
         match made {
-            Ok(Some(protocol)) => drop(begin(connection, protocol)),
-            Ok(None) => connection.abort(),
+            Ok(Some(protocol)) => drop(begin(handles, protocol)),
+            Ok(None) => handles.writer.connection().abort(),
             Err(payload) => {
-                let peer = connection.peer_name();
+                let connection = handles.writer.connection();
                 connection.abort();
                 let mut context = ExceptionContext::new(format!(
-                    "the protocol factory for the connection from {peer} panicked"
+                    "the protocol factory for the connection from {} panicked",
+                    connection.peer_name()
                 ));
                 context.panic = Some(PanicPayload::new(payload));
                 local.call_exception_handler(&context);

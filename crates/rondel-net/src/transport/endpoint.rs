@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 
 use crate::connect::{ConnectError, ConnectOptions, ToTarget};
-use crate::engine::Connection;
+use crate::engine::Handles;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
 use crate::tcp::stream::TcpStream;
@@ -71,7 +71,7 @@ impl ConnectOptions {
         target: impl ToTarget,
     ) -> Result<(Transport, ProtocolRef<P>), ConnectError> {
         let stream = self.connect(target).await?;
-        Ok(begin(stream.connection(), factory()))
+        Ok(begin(stream.into_handles(), factory()))
     }
 }
 
@@ -90,16 +90,19 @@ pub async fn connect_accepted_socket<P: AnyProtocol<Kind>, Kind: 'static>(
     socket: std::net::TcpStream,
 ) -> io::Result<(Transport, ProtocolRef<P>)> {
     let stream = TcpStream::from_std(socket)?;
-    Ok(begin(stream.connection(), factory()))
+    Ok(begin(stream.into_handles(), factory()))
 }
 
 /// Attaches the protocol and tells it so.
 pub(crate) fn begin<P: AnyProtocol<Kind>, Kind: 'static>(
-    connection: &Rc<Connection>,
+    handles: Handles,
     protocol: P,
 ) -> (Transport, ProtocolRef<P>) {
-    let attached = attach(connection, protocol, Vec::new());
-    Rc::clone(connection).dispatch();
+    let connection = Rc::clone(handles.writer.connection());
+    let attached = attach(&connection, protocol, Vec::new());
+    // Before the protocol is called, since it may hand out others.
+    drop(handles);
+    connection.dispatch();
     attached
 }
 

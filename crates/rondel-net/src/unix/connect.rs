@@ -72,7 +72,7 @@ pub async fn create_unix_connection<P: AnyProtocol<Kind>, Kind: 'static>(
     addr: impl ToUnixAddr,
 ) -> io::Result<(Transport, ProtocolRef<P>)> {
     let stream = UnixStream::connect(addr).await?;
-    Ok(begin(stream.connection(), factory()))
+    Ok(begin(stream.into_handles(), factory()))
 }
 
 impl UnixStream {

@@ -54,6 +54,10 @@ impl UnixStream {
         Self { handles }
     }
 
+    pub(super) fn into_handles(self) -> Handles {
+        self.handles
+    }
+
     /// Two that are connected with each other.
     ///
     /// # Errors
