@@ -225,7 +225,7 @@ fn without_descriptors_left_it_fails_and_leaves_nothing() {
             )
             .unwrap();
             let started = cat().kill_on_drop(true).spawn();
-            setrlimit(Resource::Nofile, limit.clone()).unwrap();
+            setrlimit(Resource::Nofile, limit).unwrap();
             outcomes.push(started.is_ok());
             match started {
                 Ok(child) => drop(child),

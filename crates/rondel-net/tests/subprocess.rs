@@ -357,14 +357,14 @@ fn a_protocol_that_somebody_has_is_called_later() {
 fn a_loop_that_is_closed_kills_and_tells() {
     let log = Log::default();
     let mut event_loop = EventLoop::new().unwrap();
-    let wait = event_loop
+    let transport = event_loop
         .run_until_complete(async {
             let made = noting(&log, nothing);
             let (transport, _) = subprocess_exec(made, Command::new("sleep").arg("1000"))
                 .await
                 .unwrap();
             yield_now().await;
-            transport.wait()
+            transport
         })
         .unwrap();
     drop(event_loop);
@@ -372,23 +372,32 @@ fn a_loop_that_is_closed_kills_and_tells() {
         log.told().last(),
         Some(&Told::Lost(Some(io::ErrorKind::Interrupted)))
     );
-    assert_eq!(in_loop(wait).unwrap().signal(), Some(9));
+    assert_eq!(in_loop(transport.wait()).unwrap().signal(), Some(9));
 }
 
 #[test]
 fn a_protocol_that_keeps_its_transport_is_no_leak() {
-    struct Keeping(Option<SubprocessTransport>, Rc<()>);
+    struct Keeping {
+        transport: Option<SubprocessTransport>,
+        _mark: Rc<()>,
+    }
     impl SubprocessProtocol for Keeping {
         fn connection_made(&mut self, transport: &SubprocessTransport) {
-            self.0 = Some(transport.clone());
+            self.transport = Some(transport.clone());
         }
     }
     in_loop(async {
         let mark = Rc::new(());
         let kept = Rc::clone(&mark);
-        let (transport, protocol) = subprocess_shell(|| Keeping(None, kept), "exit 0")
-            .await
-            .unwrap();
+        let (transport, protocol) = subprocess_shell(
+            || Keeping {
+                transport: None,
+                _mark: kept,
+            },
+            "exit 0",
+        )
+        .await
+        .unwrap();
         drop(protocol);
         transport.wait_closed().await;
         drop(transport);

@@ -5,16 +5,17 @@ use std::io;
 use std::net;
 use std::time::Duration;
 
-use ::rondel::net::{Protocol, ServerOptions, TcpListener, TcpStream, Transport};
+use ::rondel::net::{Command, Protocol, ServerOptions, TcpListener, TcpStream, Transport};
 use ::rondel::poll::Epoll;
 use ::rondel::{EventLoop, JoinError, RunOptions, Runner, Task};
 
-use super::{Contender, Pool, Tasks, Timers, all_jobs};
+use super::{Contender, Pool, Processes, Tasks, Timers, jobs_and_children};
+use crate::workloads::procs::PROGRAM;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "rondel",
     what: "rondel's event loop as it comes",
-    micro: all_jobs::<Rondel>,
+    micro: jobs_and_children::<Rondel>,
     serve: Some(serve),
 };
 
@@ -67,6 +68,13 @@ impl Pool for Rondel {
         ::rondel::to_thread(work)
             .await
             .expect("a thread can be started");
+    }
+}
+
+impl Processes for Rondel {
+    async fn run_program() {
+        let status = Command::new(PROGRAM).status().await;
+        assert!(status.expect("it starts").success());
     }
 }
 

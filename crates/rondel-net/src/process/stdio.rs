@@ -15,7 +15,8 @@ use crate::pipe::{Calls, PipeReader, PipeWriter, own_reader, own_writer};
 
 /// What one of a child's standard streams is connected with.
 ///
-/// A file, or anything else that has a descriptor, is one by `from`: `Stdio::from(File::create("log")?)`.
+/// A file, or anything else that has a descriptor, is one by `from`: `Stdio::from(File::create("log")?)`. The
+/// [`Command`](crate::Command) keeps it open as long as it lives, to be started again.
 pub struct Stdio(pub(super) Kind);
 
 pub(super) enum Kind {

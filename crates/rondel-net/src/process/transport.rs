@@ -66,7 +66,7 @@ pub async fn subprocess_exec<P: SubprocessProtocol>(
         output: Stdio::piped(),
     };
     let child = command.spawn_with(&defaults)?;
-    Ok(begin(child, factory(), command)?)
+    begin(child, factory(), command)
 }
 
 /// Starts a [shell](Command::shell) with a command line; all else as with [`subprocess_exec`]. asyncio: `subprocess_shell`.
