@@ -97,7 +97,7 @@ fn many_may_wait() {
             yield_now().await;
             // One that stops waiting takes nobody with it.
             tasks[3].cancel();
-            drop(timeout(Duration::ZERO, child.wait()).await.unwrap_err());
+            timeout(Duration::ZERO, child.wait()).await.unwrap_err();
             assert_eq!(child.try_wait().unwrap(), None);
             drop(child.stdin.take());
             for (number, task) in tasks.into_iter().enumerate() {
