@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rondel_loop::{EventLoop, run, spawn, timeout, yield_now};
@@ -297,7 +298,77 @@ fn surroundings_are_set() {
             .await
             .unwrap();
         assert_eq!(output.stdout, b"another\n");
-        assert!(Command::new("true").uid(0).gid(0).status().await.is_ok());
+        let (user, group) = (rustix::process::getuid(), rustix::process::getgid());
+        let mut command = Command::new("id");
+        command.arg("-u").uid(user.as_raw()).gid(group.as_raw());
+        let output = command.output().await.unwrap();
+        assert_eq!(output.stdout, format!("{}\n", user.as_raw()).as_bytes());
+    });
+}
+
+#[test]
+fn status_closes_the_pipes_that_nobody_would_read() {
+    in_loop(async {
+        let mut command = Command::new("yes");
+        let status = command.stdout(Stdio::piped()).status().await.unwrap();
+        assert_eq!(status.signal(), Some(13));
+        let mut command = Command::new("cat");
+        assert!(
+            command
+                .stdin(Stdio::piped())
+                .status()
+                .await
+                .unwrap()
+                .success()
+        );
+        let mut command = Command::new("sleep");
+        let error = command
+            .arg("1000")
+            .timeout(Duration::from_millis(20))
+            .status()
+            .await;
+        assert_eq!(
+            io::Error::from(error.unwrap_err()).kind(),
+            io::ErrorKind::TimedOut
+        );
+    });
+}
+
+#[test]
+fn a_command_of_the_standard_library_becomes_one_of_ours() {
+    in_loop(async {
+        let mut of_std = std::process::Command::new("/bin/sh");
+        of_std.args(["-c", "echo $WORD"]).env("WORD", "kept");
+        let mut command = Command::from(of_std);
+        assert_eq!(command.program(), "/bin/sh");
+        assert_eq!(command.output().await.unwrap().stdout, b"kept\n");
+        command.as_std_mut().env("WORD", "another");
+        assert_eq!(command.output().await.unwrap().stdout, b"another\n");
+    });
+}
+
+#[test]
+fn a_wait_that_is_dropped_lets_its_waker_go() {
+    struct Mark;
+    impl std::task::Wake for Mark {
+        fn wake(self: Arc<Self>) {}
+    }
+    in_loop(async {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let mark = Arc::new(Mark);
+        let waker = std::task::Waker::from(Arc::clone(&mark));
+        let mut cx = std::task::Context::from_waker(&waker);
+        for _ in 0..3 {
+            let mut wait = child.wait();
+            for _ in 0..3 {
+                assert!(std::pin::Pin::new(&mut wait).poll(&mut cx).is_pending());
+                assert_eq!(Arc::strong_count(&mark), 3);
+            }
+            drop(wait);
+            assert_eq!(Arc::strong_count(&mark), 2);
+        }
+        drop(child.stdin.take());
+        child.wait().await.unwrap();
     });
 }
 

@@ -261,7 +261,7 @@ impl Command {
             .map_err(|error| SpawnError::new(self.inner.get_program(), error))
     }
 
-    /// Runs the program to its end. If this is dropped before, or the [time](Command::timeout) is up, the program is killed,
+    /// Runs the program to its end. A pipe at one of its streams is closed at once. If this is dropped before, or the [time](Command::timeout) is up, the program is killed,
     /// with its group if it leads one.
     ///
     /// # Errors
@@ -272,6 +272,7 @@ impl Command {
     pub async fn status(&mut self) -> Result<ExitStatus, CommunicateError> {
         let mut child = self.spawn().map_err(CommunicateError::from_spawn)?;
         child.set_kill_on_drop(true);
+        (child.stdin, child.stdout, child.stderr) = (None, None, None);
         Ok(communicate(&mut child, &[], 0, self.timeout).await?.status)
     }
 

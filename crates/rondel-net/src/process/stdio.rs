@@ -8,7 +8,6 @@ use std::process::Stdio as StdStdio;
 
 use rondel_loop::LocalLoop;
 use rustix::fs::OFlags;
-use rustix::pipe::PipeFlags;
 
 use crate::engine::Peer;
 use crate::pipe::{Calls, PipeReader, PipeWriter, own_reader, own_writer};
@@ -138,16 +137,16 @@ pub(super) fn plain(kind: &Kind) -> io::Result<Option<Theirs>> {
 
 /// A pipe that the child writes to.
 pub(super) fn pipe_from_child(local: &LocalLoop, peer: Peer) -> io::Result<(PipeReader, Theirs)> {
-    let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    let reader = own_reader(local, without_waiting(ours)?, Calls::Plain, peer)?;
-    Ok((reader, Theirs::Fd(theirs)))
+    let (ours, theirs) = io::pipe()?;
+    let reader = own_reader(local, without_waiting(ours.into())?, Calls::Plain, peer)?;
+    Ok((reader, Theirs::Fd(theirs.into())))
 }
 
 /// A pipe that the child reads.
 pub(super) fn pipe_to_child(local: &LocalLoop, peer: Peer) -> io::Result<(PipeWriter, Theirs)> {
-    let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    let writer = own_writer(local, without_waiting(ours)?, Calls::Plain, peer)?;
-    Ok((writer, Theirs::Fd(theirs)))
+    let (theirs, ours) = io::pipe()?;
+    let writer = own_writer(local, without_waiting(ours.into())?, Calls::Plain, peer)?;
+    Ok((writer, Theirs::Fd(theirs.into())))
 }
 
 /// The two ends of a pipe are opened each for itself: the child's goes on waiting.
