@@ -109,6 +109,9 @@ fn every_runtime_does_every_in_process_workload() {
             "{runtime} {pending} {asleep}"
         );
     }
+    for runtime in ["rondel", "tokio", "smol"] {
+        assert!(value(runtime, "procs", "rate 1/s") > 0.0);
+    }
     assert!(value("limit-task", "spawn", "rate 1/s") > 0.0);
     assert!(
         !figures
@@ -182,7 +185,8 @@ fn lists_choose_and_what_is_skipped_is_said() {
 fn the_listing_names_all() {
     let listing = String::from_utf8(bench(&["--list"]).stdout).unwrap();
     let micro = MICRO.map(|(name, _)| name);
-    for name in NET.iter().chain(&micro).chain(&RUNTIMES).chain(&SERVERS) {
+    let all = NET.iter().chain(&micro).chain(&["procs"]);
+    for name in all.chain(&RUNTIMES).chain(&SERVERS) {
         assert!(
             listing
                 .lines()

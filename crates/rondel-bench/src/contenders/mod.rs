@@ -17,7 +17,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 use crate::workloads::net::Net;
-use crate::workloads::{Job, Kind, Micro, Workload, memory, tasks, threads, timers};
+use crate::workloads::{Job, Kind, Micro, Workload, memory, procs, tasks, threads, timers};
 
 /// The one that all others are put in proportion to.
 pub(crate) const BASELINE: &str = "tokio";
@@ -127,7 +127,21 @@ pub(crate) trait Pool: Tasks {
     fn unblock(work: impl FnOnce() + Send + 'static) -> impl Future<Output = ()>;
 }
 
-/// All in-process workloads, for a complete runtime.
+/// A runtime that starts programs; monoio has nothing for it.
+pub(crate) trait Processes: Tasks {
+    /// Starts [`PROGRAM`](procs::PROGRAM) and waits for its success.
+    fn run_program() -> impl Future<Output = ()>;
+}
+
+/// All in-process workloads, for a runtime that has children, too.
+fn jobs_and_children<R: Timers + Pool + Processes>(micro: Micro) -> Option<Job> {
+    match micro {
+        Micro::Procs => Some(procs::procs::<R>),
+        _ => all_jobs::<R>(micro),
+    }
+}
+
+/// All in-process workloads but those with children.
 fn all_jobs<R: Timers + Pool>(micro: Micro) -> Option<Job> {
     let job: Job = match micro {
         Micro::TimersCancel => timers::cancel::<R>,

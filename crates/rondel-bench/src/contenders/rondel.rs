@@ -6,17 +6,18 @@ use std::net;
 use std::time::Duration;
 
 use ::rondel::net::{
-    Protocol, RecvBatch, ServerOptions, TcpListener, TcpStream, Transport, UdpSocket,
+    Command, Protocol, RecvBatch, ServerOptions, TcpListener, TcpStream, Transport, UdpSocket,
 };
 use ::rondel::poll::Epoll;
 use ::rondel::{EventLoop, JoinError, RunOptions, Runner, Task};
 
-use super::{Contender, DATAGRAM_BUFFER, Pool, Tasks, Timers, all_jobs};
+use super::{Contender, DATAGRAM_BUFFER, Pool, Processes, Tasks, Timers, jobs_and_children};
+use crate::workloads::procs::PROGRAM;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "rondel",
     what: "rondel's event loop as it comes",
-    micro: all_jobs::<Rondel>,
+    micro: jobs_and_children::<Rondel>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
 };
@@ -74,6 +75,13 @@ impl Pool for Rondel {
         ::rondel::to_thread(work)
             .await
             .expect("a thread can be started");
+    }
+}
+
+impl Processes for Rondel {
+    async fn run_program() {
+        let status = Command::new(PROGRAM).status().await;
+        assert!(status.expect("it starts").success());
     }
 }
 

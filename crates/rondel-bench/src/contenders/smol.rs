@@ -9,14 +9,18 @@ use std::time::Duration;
 use async_executor::{LocalExecutor, StaticLocalExecutor};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream, UdpSocket};
+use smol::process::Command;
 use smol::{Task, Timer, future};
 
-use super::{Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Pool, Tasks, Timers, all_jobs};
+use super::{
+    Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Pool, Processes, Tasks, Timers, jobs_and_children,
+};
+use crate::workloads::procs::PROGRAM;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "smol",
     what: "async-executor's LocalExecutor and async-io; 16 KiB buffers",
-    micro: all_jobs::<Smol>,
+    micro: jobs_and_children::<Smol>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
 };
@@ -61,6 +65,13 @@ impl Timers for Smol {
 impl Pool for Smol {
     async fn unblock(work: impl FnOnce() + Send + 'static) {
         smol::unblock(work).await;
+    }
+}
+
+impl Processes for Smol {
+    async fn run_program() {
+        let status = Command::new(PROGRAM).status().await;
+        assert!(status.expect("it starts").success());
     }
 }
 

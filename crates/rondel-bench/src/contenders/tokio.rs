@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::process::Command;
 use tokio::runtime::LocalRuntime;
 use tokio::task::{self, JoinError, JoinHandle};
 
-use super::{Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Pool, Tasks, Timers, all_jobs};
+use super::{
+    Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Pool, Processes, Tasks, Timers, jobs_and_children,
+};
+use crate::workloads::procs::PROGRAM;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "tokio",
     what: "tokio's current thread by LocalRuntime; 16 KiB buffers",
-    micro: all_jobs::<Tokio>,
+    micro: jobs_and_children::<Tokio>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
 };
@@ -65,6 +69,13 @@ impl Pool for Tokio {
         task::spawn_blocking(work)
             .await
             .expect("the work does not panic");
+    }
+}
+
+impl Processes for Tokio {
+    async fn run_program() {
+        let status = Command::new(PROGRAM).status().await;
+        assert!(status.expect("it starts").success());
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod memory;
 pub(crate) mod net;
+pub(crate) mod procs;
 pub(crate) mod rate;
 pub(crate) mod tasks;
 pub(crate) mod threads;
@@ -37,6 +38,7 @@ pub(crate) enum Micro {
     TimersFire,
     CrossThread,
     Blocking,
+    Procs,
     MemPending,
     MemSleep,
 }
@@ -138,6 +140,12 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         "no-ops through the thread pool, one at a time",
     ),
     micro(
+        "procs",
+        Micro::Procs,
+        &[RATE],
+        "/bin/true started and waited for, 10 at a time",
+    ),
+    micro(
         "mem_pending",
         Micro::MemPending,
         &[MEM],
@@ -232,6 +240,7 @@ impl Scale {
                 timers: 100_000,
                 longest_sleep: Duration::from_millis(1000),
                 hand_overs: 5000,
+                children: 1000,
                 pending_tasks: 1_000_000,
                 sleeping_tasks: 200_000,
             },
@@ -242,6 +251,7 @@ impl Scale {
                 timers: 100_000,
                 longest_sleep: Duration::from_millis(1000),
                 hand_overs: 2000,
+                children: 300,
                 pending_tasks: 200_000,
                 sleeping_tasks: 100_000,
             },
@@ -252,6 +262,7 @@ impl Scale {
                 timers: 1000,
                 longest_sleep: Duration::from_millis(30),
                 hand_overs: 20,
+                children: 10,
                 pending_tasks: 20_000,
                 sleeping_tasks: 20_000,
             },
@@ -270,6 +281,7 @@ pub(crate) struct Lengths {
     pub(crate) timers: usize,
     pub(crate) longest_sleep: Duration,
     pub(crate) hand_overs: usize,
+    pub(crate) children: usize,
     pub(crate) pending_tasks: usize,
     pub(crate) sleeping_tasks: usize,
 }
