@@ -15,6 +15,7 @@ mod buffer;
 
 pub mod broadcast;
 pub mod event;
+pub mod lock;
 pub mod mpsc;
 pub mod oneshot;
 pub mod queue;
@@ -23,6 +24,15 @@ pub mod semaphore;
 pub mod shared;
 pub mod watch;
 
+pub mod mutex;
+pub mod rw_lock;
+
+pub mod condition;
+
+pub use condition::Condition;
 pub use event::Event;
+pub use lock::{Lock, LockGuard, OwnedLockGuard};
+pub use mutex::{Mutex, MutexGuard, OwnedMutexGuard};
 pub use queue::{LifoQueue, PriorityQueue, Queue};
+pub use rw_lock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
