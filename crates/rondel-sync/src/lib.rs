@@ -13,6 +13,7 @@ mod store;
 
 mod buffer;
 
+pub mod barrier;
 pub mod broadcast;
 pub mod event;
 pub mod mpsc;
@@ -23,6 +24,7 @@ pub mod semaphore;
 pub mod shared;
 pub mod watch;
 
+pub use barrier::Barrier;
 pub use event::Event;
 pub use queue::{LifoQueue, PriorityQueue, Queue};
 pub use semaphore::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
