@@ -17,6 +17,7 @@ pub mod barrier;
 pub mod broadcast;
 pub mod event;
 pub mod mpsc;
+pub mod notify;
 pub mod oneshot;
 pub mod queue;
 pub mod semaphore;
@@ -26,5 +27,6 @@ pub mod watch;
 
 pub use barrier::Barrier;
 pub use event::Event;
+pub use notify::Notify;
 pub use queue::{LifoQueue, PriorityQueue, Queue};
 pub use semaphore::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
