@@ -3,6 +3,7 @@
 use std::cell::{self, Cell};
 use std::convert::Infallible;
 use std::fmt;
+use std::pin::pin;
 
 use crate::wait_list::WaitList;
 
@@ -148,7 +149,10 @@ impl<T> OnceCell<T> {
             if let Some(value) = self.get() {
                 return Ok(value);
             }
-            let Some(turn) = NextTurn::new(self).await else {
+            // Dropped after the turn and not right here: that drops a waker, which may panic, and
+            // Rust forgets what an expression has come to if one of its temporaries panics.
+            let next = pin!(NextTurn::new(self));
+            let Some(turn) = next.await else {
                 continue;
             };
             // Until there is a value, whatever ends this gives the turn to the next.
