@@ -202,7 +202,7 @@ fn errors_and_cells_say_what_they_are() {
 
 #[test]
 fn a_value_whose_destructor_comes_back_to_the_cell() {
-    struct Returns(Weak<OnceCell<Returns>>, Rc<Cell<u32>>);
+    struct Returns(Weak<OnceCell<Self>>, Rc<Cell<u32>>);
     impl Drop for Returns {
         fn drop(&mut self) {
             self.1.set(self.1.get() + 1);
