@@ -35,15 +35,18 @@ use crate::wait_list::{WaitList, Waiter};
 /// [`Barrier`]: https://docs.python.org/3/library/asyncio-sync.html#asyncio.Barrier
 ///
 /// ```
-/// # use futures_util::future::{FutureExt, join3};
+/// # use futures_util::future::FutureExt;
+/// # use std::pin::pin;
 /// use rondel_sync::Barrier;
 ///
 /// let barrier = Barrier::new(3);
-/// let party = || barrier.wait();
-/// assert_eq!(
-///     join3(party(), party(), party()).now_or_never(),
-///     Some((Ok(0), Ok(1), Ok(2)))
-/// );
+/// let (mut first, mut second) = (pin!(barrier.wait()), pin!(barrier.wait()));
+/// assert_eq!(first.as_mut().now_or_never(), None);
+/// assert_eq!(second.as_mut().now_or_never(), None);
+/// assert_eq!(barrier.n_waiting(), 2);
+/// assert_eq!(barrier.wait().now_or_never(), Some(Ok(2)));
+/// assert_eq!(first.now_or_never(), Some(Ok(0)));
+/// assert_eq!(second.now_or_never(), Some(Ok(1)));
 /// assert_eq!(barrier.n_waiting(), 0);
 /// ```
 pub struct Barrier {

@@ -31,7 +31,8 @@ use crate::wait_list::{WaitList, Waiter};
 /// # Example: a mailbox
 ///
 /// ```
-/// # use futures_util::future::{FutureExt, join};
+/// # use futures_util::future::FutureExt;
+/// # use std::pin::pin;
 /// use std::cell::RefCell;
 /// use std::collections::VecDeque;
 ///
@@ -60,8 +61,10 @@ use crate::wait_list::{WaitList, Waiter};
 /// }
 ///
 /// let mailbox = Mailbox::default();
-/// let post = async { mailbox.post("bill") };
-/// assert_eq!(join(mailbox.take(), post).now_or_never(), Some(("bill", ())));
+/// let mut take = pin!(mailbox.take());
+/// assert_eq!(take.as_mut().now_or_never(), None);
+/// mailbox.post("bill");
+/// assert_eq!(take.now_or_never(), Some("bill"));
 /// ```
 #[derive(Default)]
 pub struct Notify {
