@@ -36,13 +36,19 @@ pub use rondel_loop::{
     spawn_eager, time, timeout, timeout_at, to_thread, yield_now,
 };
 
+// Synchronisation, where asyncio has it.
+pub use rondel_sync::{
+    Barrier, Condition, Event, LifoQueue, Lock, Mutex, Notify, OnceCell, PriorityQueue, Queue,
+    RwLock, Semaphore, broadcast, mpsc, oneshot, watch,
+};
+
 #[cfg(feature = "net")]
 #[cfg_attr(docsrs, doc(cfg(feature = "net")))]
 pub use rondel_net::{
     self as net, create_connection, create_server, open_connection, start_server,
 };
 
-/// Synchronisation between the tasks of a loop.
+/// Synchronisation between the tasks of a loop, with its guards, errors and futures; and, under `sync::shared`, between threads.
 pub use rondel_sync as sync;
 
 /// Tasks without a loop: the executor by itself, cleanup, thread pool.
