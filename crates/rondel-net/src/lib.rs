@@ -15,6 +15,8 @@ pub mod tls;
 mod transport;
 #[cfg(feature = "unix")]
 mod unix;
+#[cfg(feature = "workers")]
+mod workers;
 
 pub use connect::{
     AddressFamily, AttemptStep, ConnectAttempt, ConnectError, ConnectErrorKind, ConnectOptions,
@@ -41,4 +43,10 @@ pub use unix::{
     PeerCredentials, ToUnixAddr, UnixListenOptions, UnixListener, UnixStream,
     create_unix_connection, create_unix_server, open_unix_connection, peer_credentials,
     start_unix_server,
+};
+#[cfg(feature = "workers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "workers")))]
+pub use workers::{
+    Worker, Workers,
+    error::{WorkerFailure, WorkerFailureKind, WorkersError},
 };
