@@ -5,6 +5,9 @@
 mod connect;
 mod engine;
 mod error;
+#[cfg(feature = "fs")]
+#[cfg_attr(docsrs, doc(cfg(feature = "fs")))]
+pub mod files;
 mod resolver;
 mod server;
 mod stream;

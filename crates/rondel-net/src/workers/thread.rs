@@ -1,6 +1,7 @@
 //! The threads that workers run on, and the one that waits for them.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rondel_executor::{CancelToken, Cancellable, PanicPayload};
-use rondel_loop::{Deferred, EventLoop, RunError, RunOptions, Runner, promise, sleep};
+use rondel_loop::{Deferred, EventLoop, LocalLoop, RunError, RunOptions, Runner, promise, sleep};
 
 use crate::workers::error::{WorkerFailure, WorkerFailureKind, WorkersError};
 use crate::workers::{Worker, Workers, affinity};
@@ -49,39 +50,14 @@ where
     let waited = thread::scope(|scope| {
         // A failure of this thread must not leave the workers to themselves, for whom the scope waits.
         let ends_all = shutdown.drop_guard();
-        let mut ends: Vec<Ended> = Vec::with_capacity(workers.len());
-        for worker in workers {
-            let index = worker.index;
-            let (ending, ended) = promise();
-            let ending = ending.remote(&local);
-            let shared = (&outcomes, &shutdown);
-            let run = move || {
-                let (outcomes, shutdown) = shared;
-                note(outcomes, shutdown, run_one(options, worker, main));
-                // Fails only if the waiting was interrupted.
-                let _ = ending.set_result(());
-            };
-            let name = format!("{}-{index}", options.name);
-            // `spawn_scoped` panics where it could fail.
-            let started = if name.contains('\0') {
-                Err(std::io::ErrorKind::InvalidInput.into())
-            } else {
-                thread::Builder::new().name(name).spawn_scoped(scope, run)
-            };
-            match started {
-                Ok(_) => ends.push(ended),
-                Err(error) => {
-                    let failed = Outcome {
-                        index,
-                        ended: Instant::now(),
-                        result: Err(WorkerFailureKind::Thread(error)),
-                    };
-                    note(&outcomes, &shutdown, failed);
-                    break;
-                }
+        // Inside, so that Ctrl-C is listened to before the first thread begins.
+        let all = async {
+            for ended in start_all(scope, options, workers, main, &outcomes, &local) {
+                // Kept or dropped: the thread does nothing more.
+                let _ = ended.await;
             }
-        }
-        match runner.run(wait_for(ends)) {
+        };
+        match runner.run(all) {
             Ok(()) => ends_all.disarm(),
             Err(RunError::Interrupted) => {}
             Err(error) => return Err(WorkersError::Loop(error)),
@@ -93,11 +69,54 @@ where
     sort_out(outcomes)
 }
 
-async fn wait_for(ends: Vec<Ended>) {
-    for ended in ends {
-        // Kept or dropped: the thread does nothing more.
-        let _ = ended.await;
+fn start_all<'s, 'o: 's, F, T, E>(
+    scope: &'s thread::Scope<'s, '_>,
+    options: &'o Workers,
+    workers: Vec<Worker>,
+    main: &'o F,
+    outcomes: &'o Outcomes<T, E>,
+    local: &LocalLoop,
+) -> Vec<Ended>
+where
+    F: AsyncFn(Worker) -> Result<T, E> + Send + Sync,
+    T: Send,
+    E: Send,
+{
+    let mut ends = Vec::with_capacity(workers.len());
+    for worker in workers {
+        let index = worker.index;
+        let shutdown = worker.shutdown.clone();
+        let (ending, ended) = promise();
+        let ending = ending.remote(local);
+        let run = {
+            let shutdown = shutdown.clone();
+            move || {
+                note(outcomes, &shutdown, run_one(options, worker, main));
+                // Fails only if the waiting was interrupted.
+                let _ = ending.set_result(());
+            }
+        };
+        let name = format!("{}-{index}", options.name);
+        let started = if name.contains('\0') {
+            // The standard library would panic.
+            Err(io::ErrorKind::InvalidInput.into())
+        } else {
+            thread::Builder::new().name(name).spawn_scoped(scope, run)
+        };
+        match started {
+            Ok(_) => ends.push(ended),
+            Err(error) => {
+                let failed = Outcome {
+                    index,
+                    ended: Instant::now(),
+                    result: Err(WorkerFailureKind::Thread(error)),
+                };
+                note(outcomes, &shutdown, failed);
+                break;
+            }
+        }
     }
+    ends
 }
 
 fn note<T, E>(outcomes: &Outcomes<T, E>, shutdown: &CancelToken, outcome: Outcome<T, E>) {
