@@ -9,6 +9,8 @@ mod error;
 #[cfg_attr(docsrs, doc(cfg(feature = "fs")))]
 pub mod files;
 mod resolver;
+#[cfg(feature = "fs")]
+mod send_file;
 mod server;
 mod stream;
 mod tcp;
@@ -27,6 +29,13 @@ pub use connect::{
 };
 pub use error::{ConnectionLost, ReadError, WriteError};
 pub use resolver::{LookUp, Resolve, ResolveError, ResolveErrorKind, Resolver, Resolving, resolve};
+#[cfg(feature = "fs")]
+#[cfg_attr(docsrs, doc(cfg(feature = "fs")))]
+pub use send_file::{
+    SendFile,
+    error::{SendFileError, SendFileErrorKind},
+    source::FileToSend,
+};
 pub use server::{
     HandlerOutcome, Server, ServerOptions, ServerReport, create_server, start_server,
 };

@@ -71,7 +71,14 @@ impl Open {
     }
 
     fn read_at(&self, offset: u64, most: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; most];
+        /// What Linux gives in one call at most.
+        const MOST: usize = 0x7fff_f000;
+        let most = most.min(MOST);
+        let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(most)
+            .map_err(|error| failed("reading", &self.path, io::Error::other(error)))?;
+        bytes.resize(most, 0);
         loop {
             match self.file.read_at(&mut bytes, offset) {
                 Ok(count) => {
