@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![forbid(unsafe_code)]
+// Two files lift this: the system calls for many datagrams at once (`udp/sys/linux.rs`), and what a child does before it becomes
+// another program (`process/session.rs`).
+#![deny(unsafe_code)]
 
 mod connect;
 mod engine;
@@ -8,6 +10,10 @@ mod error;
 #[cfg(feature = "fs")]
 #[cfg_attr(docsrs, doc(cfg(feature = "fs")))]
 pub mod files;
+#[cfg(feature = "pipe")]
+mod pipe;
+#[cfg(feature = "process")]
+mod process;
 mod resolver;
 #[cfg(feature = "fs")]
 mod send_file;
@@ -18,6 +24,8 @@ mod tcp;
 #[cfg_attr(docsrs, doc(cfg(feature = "tls-core")))]
 pub mod tls;
 mod transport;
+#[cfg(feature = "udp")]
+mod udp;
 #[cfg(feature = "unix")]
 mod unix;
 #[cfg(feature = "workers")]
@@ -28,6 +36,16 @@ pub use connect::{
     ConnectPhase, Target, TargetError, TargetErrorKind, ToTarget, open_connection,
 };
 pub use error::{ConnectionLost, ReadError, WriteError};
+#[cfg(feature = "pipe")]
+#[cfg_attr(docsrs, doc(cfg(feature = "pipe")))]
+pub use pipe::{NotAPipe, PipeReader, PipeWriter, connect_read_pipe, connect_write_pipe};
+#[cfg(feature = "process")]
+#[cfg_attr(docsrs, doc(cfg(feature = "process")))]
+pub use process::{
+    Child, Command, Communicate, CommunicateError, CommunicateErrorKind, Pty, ReapedElsewhere,
+    SpawnError, Stdio, SubprocessProtocol, SubprocessRef, SubprocessTransport, Wait,
+    subprocess_exec, subprocess_shell,
+};
 pub use resolver::{LookUp, Resolve, ResolveError, ResolveErrorKind, Resolver, Resolving, resolve};
 #[cfg(feature = "fs")]
 #[cfg_attr(docsrs, doc(cfg(feature = "fs")))]
@@ -49,6 +67,19 @@ pub use transport::endpoint::{NotAPair, connect_accepted_socket, create_connecti
 pub use transport::kind::{AnyProtocol, Buffered, Plain};
 pub use transport::protocol::{BufferedProtocol, Protocol, ProtocolPanicked};
 pub use transport::protocol_ref::{Busy, ProtocolRef};
+#[cfg(feature = "udp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "udp")))]
+pub use udp::{
+    batch::{Datagram, RecvBatch},
+    dispatch::DatagramProtocolRef,
+    endpoint::{DatagramOptions, create_datagram_endpoint},
+    error::{DatagramError, Truncated},
+    icmp::IcmpError,
+    options::UdpOptions,
+    protocol::DatagramProtocol,
+    socket::UdpSocket,
+    transport::DatagramTransport,
+};
 #[cfg(feature = "unix")]
 #[cfg_attr(docsrs, doc(cfg(feature = "unix")))]
 pub use unix::{

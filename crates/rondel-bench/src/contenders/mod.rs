@@ -13,16 +13,19 @@ mod tokio_tuned;
 
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
-use crate::workloads::{Job, Kind, Micro, Workload, memory, tasks, threads, timers};
+use crate::workloads::net::Net;
+use crate::workloads::{Job, Kind, Micro, Workload, memory, procs, tasks, threads, timers};
 
 /// The one that all others are put in proportion to.
 pub(crate) const BASELINE: &str = "tokio";
 
 /// Buffer of an idiomatic echo server, per connection.
 const IDIOMATIC_BUFFER: usize = 16 * 1024;
+/// That of one of datagrams: any fits.
+const DATAGRAM_BUFFER: usize = 64 * 1024;
 /// Buffer of a server at its best, shared by all connections.
 const SHARED_BUFFER: usize = 256 * 1024;
 
@@ -34,6 +37,8 @@ pub(crate) struct Contender {
     micro: fn(Micro) -> Option<Job>,
     /// Its echo server, if it has one: serves until the process is killed.
     pub(crate) serve: Option<fn(TcpListener) -> io::Result<()>>,
+    /// The same for datagrams.
+    pub(crate) serve_datagrams: Option<fn(UdpSocket) -> io::Result<()>>,
 }
 
 /// They are told apart by their names.
@@ -62,7 +67,8 @@ impl Contender {
     pub(crate) fn does(&self, workload: &Workload) -> bool {
         match workload.kind {
             Kind::Micro(micro) => self.job(micro).is_some(),
-            Kind::Net(_) => self.serve.is_some(),
+            Kind::Net(Net::Datagrams { .. }) => self.serve_datagrams.is_some(),
+            Kind::Net(Net::Echo { .. } | Net::Churn { .. }) => self.serve.is_some(),
         }
     }
 }
@@ -121,7 +127,21 @@ pub(crate) trait Pool: Tasks {
     fn unblock(work: impl FnOnce() + Send + 'static) -> impl Future<Output = ()>;
 }
 
-/// All in-process workloads, for a complete runtime.
+/// A runtime that starts programs; monoio has nothing for it.
+pub(crate) trait Processes: Tasks {
+    /// Starts [`PROGRAM`](procs::PROGRAM) and waits for its success.
+    fn run_program() -> impl Future<Output = ()>;
+}
+
+/// All in-process workloads, for a runtime that has children, too.
+fn jobs_and_children<R: Timers + Pool + Processes>(micro: Micro) -> Option<Job> {
+    match micro {
+        Micro::Procs => Some(procs::procs::<R>),
+        _ => all_jobs::<R>(micro),
+    }
+}
+
+/// All in-process workloads but those with children.
 fn all_jobs<R: Timers + Pool>(micro: Micro) -> Option<Job> {
     let job: Job = match micro {
         Micro::TimersCancel => timers::cancel::<R>,

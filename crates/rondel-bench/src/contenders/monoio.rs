@@ -11,17 +11,19 @@ use std::time::Duration;
 use monoio::blocking::{BlockingTask, DefaultThreadPool, ThreadPool};
 use monoio::buf::IoBuf;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use monoio::net::udp::UdpSocket;
 use monoio::net::{TcpListener, TcpStream};
 use monoio::task::JoinHandle;
 use monoio::{FusionDriver, RuntimeBuilder};
 
-use super::{Contender, IDIOMATIC_BUFFER, Pool, Tasks, Timers, all_jobs};
+use super::{Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Pool, Tasks, Timers, all_jobs};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "monoio",
     what: "monoio on io_uring if the kernel allows it, else epoll; 16 KiB buffers",
     micro: all_jobs::<Monoio>,
     serve: Some(serve),
+    serve_datagrams: Some(serve_datagrams),
 };
 
 /// More than the submissions of one turn at 500 connections, so that the ring never overflows.
@@ -99,6 +101,20 @@ fn serve(listener: net::TcpListener) -> io::Result<()> {
         loop {
             let (stream, _) = listener.accept().await?;
             monoio::spawn(echo(stream));
+        }
+    })
+}
+
+fn serve_datagrams(socket: net::UdpSocket) -> io::Result<()> {
+    Monoio::run(async {
+        let socket = UdpSocket::from_std(socket)?;
+        let mut buffer = vec![0; DATAGRAM_BUFFER];
+        loop {
+            let (received, returned) = socket.recv_from(buffer).await;
+            let (received, peer) = received?;
+            let (sent, slice) = socket.send_to(returned.slice(..received), peer).await;
+            sent?;
+            buffer = slice.into_inner();
         }
     })
 }

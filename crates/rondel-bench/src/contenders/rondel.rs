@@ -5,18 +5,25 @@ use std::io;
 use std::net;
 use std::time::Duration;
 
-use ::rondel::net::{Protocol, ServerOptions, TcpListener, TcpStream, Transport};
+use ::rondel::net::{
+    Command, Protocol, RecvBatch, ServerOptions, TcpListener, TcpStream, Transport, UdpSocket,
+};
 use ::rondel::poll::Epoll;
 use ::rondel::{EventLoop, JoinError, RunOptions, Runner, Task};
 
-use super::{Contender, Pool, Tasks, Timers, all_jobs};
+use super::{Contender, DATAGRAM_BUFFER, Pool, Processes, Tasks, Timers, jobs_and_children};
+use crate::workloads::procs::PROGRAM;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "rondel",
     what: "rondel's event loop as it comes",
-    micro: all_jobs::<Rondel>,
+    micro: jobs_and_children::<Rondel>,
     serve: Some(serve),
+    serve_datagrams: Some(serve_datagrams),
 };
+
+/// Datagrams received and sent by one system call, at most.
+const BATCH: usize = 16;
 
 /// The same loop, called back instead of awaited.
 pub(super) const PROTOCOL: Contender = Contender {
@@ -24,6 +31,7 @@ pub(super) const PROTOCOL: Contender = Contender {
     what: "rondel's transports and protocols: no task, no buffer",
     micro: super::no_job,
     serve: Some(serve_protocol),
+    serve_datagrams: None,
 };
 
 struct Rondel;
@@ -70,6 +78,13 @@ impl Pool for Rondel {
     }
 }
 
+impl Processes for Rondel {
+    async fn run_program() {
+        let status = Command::new(PROGRAM).status().await;
+        assert!(status.expect("it starts").success());
+    }
+}
+
 fn serve(listener: net::TcpListener) -> io::Result<()> {
     run_server(async {
         let listener = TcpListener::from_std(listener)?;
@@ -87,6 +102,21 @@ fn serve_protocol(listener: net::TcpListener) -> io::Result<()> {
             .serve_protocol_on(|| Echo, [listener])
             .serve_forever()
             .await
+    })
+}
+
+fn serve_datagrams(socket: net::UdpSocket) -> io::Result<()> {
+    run_server(async {
+        let socket = UdpSocket::from_std(socket)?;
+        let mut batch = RecvBatch::new(BATCH, DATAGRAM_BUFFER);
+        loop {
+            socket.recv_batch(&mut batch).await?;
+            let answers: Vec<_> = batch.iter().map(|d| (d.bytes(), d.from())).collect();
+            let mut sent = 0;
+            while sent < answers.len() {
+                sent += socket.send_batch(&answers[sent..]).await?;
+            }
+        }
     })
 }
 

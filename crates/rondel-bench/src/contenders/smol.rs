@@ -8,16 +8,21 @@ use std::time::Duration;
 
 use async_executor::{LocalExecutor, StaticLocalExecutor};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
-use smol::net::{TcpListener, TcpStream};
+use smol::net::{TcpListener, TcpStream, UdpSocket};
+use smol::process::Command;
 use smol::{Task, Timer, future};
 
-use super::{Contender, IDIOMATIC_BUFFER, Pool, Tasks, Timers, all_jobs};
+use super::{
+    Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Pool, Processes, Tasks, Timers, jobs_and_children,
+};
+use crate::workloads::procs::PROGRAM;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "smol",
     what: "async-executor's LocalExecutor and async-io; 16 KiB buffers",
-    micro: all_jobs::<Smol>,
+    micro: jobs_and_children::<Smol>,
     serve: Some(serve),
+    serve_datagrams: Some(serve_datagrams),
 };
 
 thread_local! {
@@ -63,12 +68,30 @@ impl Pool for Smol {
     }
 }
 
+impl Processes for Smol {
+    async fn run_program() {
+        let status = Command::new(PROGRAM).status().await;
+        assert!(status.expect("it starts").success());
+    }
+}
+
 fn serve(listener: net::TcpListener) -> io::Result<()> {
     Smol::run(async {
         let listener = TcpListener::try_from(listener)?;
         loop {
             let (stream, _) = listener.accept().await?;
             Smol::spawn(echo(stream)).detach();
+        }
+    })
+}
+
+fn serve_datagrams(socket: net::UdpSocket) -> io::Result<()> {
+    Smol::run(async {
+        let socket = UdpSocket::try_from(socket)?;
+        let mut buffer = vec![0; DATAGRAM_BUFFER];
+        loop {
+            let (received, peer) = socket.recv_from(&mut buffer).await?;
+            socket.send_to(&buffer[..received], peer).await?;
         }
     })
 }

@@ -6,17 +6,22 @@ use std::net;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::process::Command;
 use tokio::runtime::LocalRuntime;
 use tokio::task::{self, JoinError, JoinHandle};
 
-use super::{Contender, IDIOMATIC_BUFFER, Pool, Tasks, Timers, all_jobs};
+use super::{
+    Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Pool, Processes, Tasks, Timers, jobs_and_children,
+};
+use crate::workloads::procs::PROGRAM;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "tokio",
     what: "tokio's current thread by LocalRuntime; 16 KiB buffers",
-    micro: all_jobs::<Tokio>,
+    micro: jobs_and_children::<Tokio>,
     serve: Some(serve),
+    serve_datagrams: Some(serve_datagrams),
 };
 
 pub(super) fn runtime() -> LocalRuntime {
@@ -67,12 +72,30 @@ impl Pool for Tokio {
     }
 }
 
+impl Processes for Tokio {
+    async fn run_program() {
+        let status = Command::new(PROGRAM).status().await;
+        assert!(status.expect("it starts").success());
+    }
+}
+
 fn serve(listener: net::TcpListener) -> io::Result<()> {
     runtime().block_on(async {
         let listener = TcpListener::from_std(listener)?;
         loop {
             let (stream, _) = listener.accept().await?;
             task::spawn_local(echo(stream));
+        }
+    })
+}
+
+fn serve_datagrams(socket: net::UdpSocket) -> io::Result<()> {
+    runtime().block_on(async {
+        let socket = UdpSocket::from_std(socket)?;
+        let mut buffer = vec![0; DATAGRAM_BUFFER];
+        loop {
+            let (received, peer) = socket.recv_from(&mut buffer).await?;
+            socket.send_to(&buffer[..received], peer).await?;
         }
     })
 }

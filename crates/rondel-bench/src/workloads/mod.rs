@@ -5,6 +5,7 @@
 
 pub(crate) mod memory;
 pub(crate) mod net;
+pub(crate) mod procs;
 pub(crate) mod rate;
 pub(crate) mod tasks;
 pub(crate) mod threads;
@@ -37,6 +38,7 @@ pub(crate) enum Micro {
     TimersFire,
     CrossThread,
     Blocking,
+    Procs,
     MemPending,
     MemSleep,
 }
@@ -138,6 +140,12 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         "no-ops through the thread pool, one at a time",
     ),
     micro(
+        "procs",
+        Micro::Procs,
+        &[RATE],
+        "/bin/true started and waited for, 10 at a time",
+    ),
+    micro(
         "mem_pending",
         Micro::MemPending,
         &[MEM],
@@ -166,6 +174,15 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         }),
         metrics: &[RATE, P50, P99, CPU],
         what: "connect, one message of 16 B and its copy, close; 50 at a time",
+    },
+    Workload {
+        name: "udp_512B",
+        kind: Kind::Net(Net::Datagrams {
+            bytes: 512,
+            connections: 16,
+        }),
+        metrics: &[RATE, P50, P99, CPU],
+        what: "a datagram by each of 16 sockets, its copy back and compared, then the next",
     },
 ];
 
@@ -223,6 +240,7 @@ impl Scale {
                 timers: 100_000,
                 longest_sleep: Duration::from_millis(1000),
                 hand_overs: 5000,
+                children: 1000,
                 pending_tasks: 1_000_000,
                 sleeping_tasks: 200_000,
             },
@@ -233,6 +251,7 @@ impl Scale {
                 timers: 100_000,
                 longest_sleep: Duration::from_millis(1000),
                 hand_overs: 2000,
+                children: 300,
                 pending_tasks: 200_000,
                 sleeping_tasks: 100_000,
             },
@@ -243,6 +262,7 @@ impl Scale {
                 timers: 1000,
                 longest_sleep: Duration::from_millis(30),
                 hand_overs: 20,
+                children: 10,
                 pending_tasks: 20_000,
                 sleeping_tasks: 20_000,
             },
@@ -261,6 +281,7 @@ pub(crate) struct Lengths {
     pub(crate) timers: usize,
     pub(crate) longest_sleep: Duration,
     pub(crate) hand_overs: usize,
+    pub(crate) children: usize,
     pub(crate) pending_tasks: usize,
     pub(crate) sleeping_tasks: usize,
 }
