@@ -24,6 +24,8 @@ mod layer;
 mod outbound;
 mod peer;
 mod send;
+#[cfg(feature = "fs")]
+mod send_file;
 mod spare;
 
 pub(crate) use attend::{Attendant, Received};
@@ -31,6 +33,8 @@ pub(crate) use attend::{Attendant, Received};
 pub(crate) use layer::{Clear, Layer};
 pub(crate) use peer::Peer;
 pub(crate) use send::{Goal, Urgency};
+#[cfg(feature = "fs")]
+pub(crate) use send_file::{Piece, SendingFile};
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -107,6 +111,9 @@ enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Finish {
     Open,
+    /// Not come, but nothing else can be written while a file is being sent.
+    #[cfg_attr(not(feature = "fs"), allow(dead_code, reason = "no files are sent"))]
+    AfterFile,
     /// To be sent behind what is queued.
     Wanted,
     Sent,
@@ -264,6 +271,10 @@ impl Connection {
         if self.is_closing() {
             return;
         }
+        if self.finish.get() == Finish::AfterFile {
+            // A cut file must not look whole.
+            return self.abort();
+        }
         self.say_farewell();
         self.phase.set(Phase::Closing);
         self.send_queued();
@@ -313,6 +324,7 @@ impl Connection {
             }
         }
         match (held.reader, held.writer) {
+            (false, false) if self.finish.get() == Finish::AfterFile => self.abort(),
             (false, false) if self.is_layered() => self.close(),
             (false, false) => self.close_descriptor(Phase::Closed),
             // In nearly all cases the reader goes in the same turn; then closing is all there is to do.

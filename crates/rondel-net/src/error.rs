@@ -93,6 +93,9 @@ pub enum WriteError {
     Closed,
     /// [`write_eof`](crate::StreamWriter::write_eof) was called: there is nothing to follow.
     Finished,
+    /// A file is being sent ([`send_file`](crate::StreamWriter::send_file)), and nothing can come into its middle. Nothing was
+    /// accepted.
+    SendingFile,
     /// More would be queued than the [hard limit](crate::StreamWriter::set_hard_limit) allows. Nothing was accepted.
     Full {
         /// How many bytes were refused.
@@ -110,6 +113,7 @@ impl fmt::Display for WriteError {
             Self::Io(error) => error.fmt(f),
             Self::Closed => f.write_str("writing to a connection that was closed at this end"),
             Self::Finished => f.write_str("writing after the end was written"),
+            Self::SendingFile => f.write_str("writing while a file is being sent"),
             Self::Full {
                 refused,
                 queued,
@@ -145,6 +149,7 @@ impl From<WriteError> for io::Error {
             WriteError::Io(error) => error,
             WriteError::Closed => Self::new(io::ErrorKind::NotConnected, error),
             WriteError::Finished => Self::new(io::ErrorKind::BrokenPipe, error),
+            WriteError::SendingFile => Self::new(io::ErrorKind::ResourceBusy, error),
             WriteError::Full { .. } => Self::new(io::ErrorKind::WouldBlock, error),
         }
     }

@@ -7,11 +7,16 @@
 mod connect;
 mod engine;
 mod error;
+#[cfg(feature = "fs")]
+#[cfg_attr(docsrs, doc(cfg(feature = "fs")))]
+pub mod files;
 #[cfg(feature = "pipe")]
 mod pipe;
 #[cfg(feature = "process")]
 mod process;
 mod resolver;
+#[cfg(feature = "fs")]
+mod send_file;
 mod server;
 mod stream;
 mod tcp;
@@ -23,6 +28,8 @@ mod transport;
 mod udp;
 #[cfg(feature = "unix")]
 mod unix;
+#[cfg(feature = "workers")]
+mod workers;
 
 pub use connect::{
     AddressFamily, AttemptStep, ConnectAttempt, ConnectError, ConnectErrorKind, ConnectOptions,
@@ -40,6 +47,13 @@ pub use process::{
     subprocess_exec, subprocess_shell,
 };
 pub use resolver::{LookUp, Resolve, ResolveError, ResolveErrorKind, Resolver, Resolving, resolve};
+#[cfg(feature = "fs")]
+#[cfg_attr(docsrs, doc(cfg(feature = "fs")))]
+pub use send_file::{
+    SendFile,
+    error::{SendFileError, SendFileErrorKind},
+    source::FileToSend,
+};
 pub use server::{
     HandlerOutcome, Server, ServerOptions, ServerReport, create_server, start_server,
 };
@@ -72,4 +86,10 @@ pub use unix::{
     PeerCredentials, ToUnixAddr, UnixListenOptions, UnixListener, UnixStream,
     create_unix_connection, create_unix_server, open_unix_connection, peer_credentials,
     start_unix_server,
+};
+#[cfg(feature = "workers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "workers")))]
+pub use workers::{
+    Worker, Workers,
+    error::{WorkerFailure, WorkerFailureKind, WorkersError},
 };

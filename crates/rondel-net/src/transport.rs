@@ -102,6 +102,23 @@ impl Transport {
         self.connection.write_eof()
     }
 
+    /// Sends `count` bytes of `file` from `offset` on, or all to its end, behind what is queued; awaited, it gives how many were
+    /// sent. On a plain socket they are not copied through this process where the system can do without; see
+    /// [`SendFile`](crate::SendFile). asyncio: `loop.sendfile`.
+    ///
+    /// A protocol cannot await; it has a task do it ([`spawn`](rondel_loop::spawn)).
+    #[cfg(feature = "fs")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "fs")))]
+    #[doc(alias = "send_file")]
+    pub fn sendfile<'f>(
+        &'f self,
+        file: &'f impl crate::FileToSend,
+        offset: u64,
+        count: impl Into<Option<u64>>,
+    ) -> crate::SendFile<'f> {
+        crate::SendFile::new(&self.connection, file, offset, count.into())
+    }
+
     /// Whether the stream can be ended without closing the connection.
     pub const fn can_write_eof(&self) -> bool {
         true

@@ -67,6 +67,38 @@ fn send_with(
     }
 }
 
+/// Sends up to `count` bytes of `file` from `offset` on, which moves on, without copying them through this process. None are the
+/// file's end.
+///
+/// There is no flag here that keeps a lost peer from raising SIGPIPE; Rust programs ignore it unless they change that.
+#[cfg(all(feature = "fs", any(target_os = "linux", target_os = "android")))]
+pub(super) fn send_file(
+    registration: &Registration,
+    file: BorrowedFd<'_>,
+    offset: &mut u64,
+    count: usize,
+) -> io::Result<usize> {
+    loop {
+        let sent = registration
+            .try_write(|fd| Ok(rustix::fs::sendfile(fd, file, Some(&mut *offset), count)?));
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            sent => return sent,
+        }
+    }
+}
+
+/// The same, where it is not known how.
+#[cfg(all(feature = "fs", not(any(target_os = "linux", target_os = "android"))))]
+pub(super) fn send_file(
+    _: &Registration,
+    _: BorrowedFd<'_>,
+    _: &mut u64,
+    _: usize,
+) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Ends what is sent.
 pub(super) fn end(fd: impl AsFd) -> io::Result<()> {
     Ok(rustix::net::shutdown(fd, Shutdown::Write)?)

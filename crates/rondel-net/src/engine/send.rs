@@ -17,7 +17,7 @@ use crate::engine::{Connection, Finish, Phase};
 use crate::error::{Attempt, WriteError};
 
 /// How much is sent before others have their turn.
-const ALLOWANCE: usize = 1024 * 1024;
+pub(super) const ALLOWANCE: usize = 1024 * 1024;
 
 /// How soon a write is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,7 +246,11 @@ impl Connection {
 
     /// Waits for room, of which there is none as far as is known; ready only with an error. If there is some after all, it is
     /// this task's turn again soon.
-    fn poll_writable(&self, registration: &Registration, cx: &Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_writable(
+        &self,
+        registration: &Registration,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<()>> {
         if registration.ready().is_writable() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -260,6 +264,9 @@ impl Connection {
             return Ok(());
         }
         self.check_fault()?;
+        if self.finish.get() == Finish::AfterFile {
+            return Err(WriteError::SendingFile);
+        }
         if self.finish.get() == Finish::Open {
             self.say_farewell();
             self.finish.set(Finish::Wanted);
@@ -325,7 +332,7 @@ impl Connection {
             return Err(WriteError::Closed);
         }
         if self.finish.get() != Finish::Open {
-            return Err(WriteError::Finished);
+            return Err(self.unfit());
         }
         if self.local.is_closed() {
             return Err(WriteError::Io(LoopClosed.into()));
@@ -333,8 +340,17 @@ impl Connection {
         Ok(())
     }
 
+    /// Why nothing can be written though the connection is open.
+    #[cold]
+    fn unfit(&self) -> WriteError {
+        match self.finish.get() {
+            Finish::AfterFile => WriteError::SendingFile,
+            _ => WriteError::Finished,
+        }
+    }
+
     #[inline]
-    fn check_fault(&self) -> Result<(), WriteError> {
+    pub(super) fn check_fault(&self) -> Result<(), WriteError> {
         match self.fault.get() {
             Some(fault) => Err(WriteError::Io(self.lost(fault))),
             None => Ok(()),

@@ -92,6 +92,37 @@ impl StreamWriter {
         write_all(self.connection(), bytes).await
     }
 
+    /// Sends `count` bytes of `file` from `offset` on, or all to its end, behind what is queued; awaited, it gives how many were
+    /// sent. On a plain socket they are not copied through this process where the system can do without; see [`SendFile`].
+    ///
+    /// ```
+    /// # use rondel_net::{TcpListener, TcpStream};
+    /// # rondel_loop::run(async {
+    /// # let listener = TcpListener::bind(([127, 0, 0, 1], 0))?;
+    /// # let there = TcpStream::connect(listener.local_addr()).await?;
+    /// # let (_reader, writer) = listener.accept().await?.0.into_split();
+    /// let file = std::fs::File::open("Cargo.toml")?;
+    /// writer.write(b"the name: ")?;
+    /// let sent = writer.send_file(&file, 0, 9).await?;
+    /// assert_eq!(sent, 9);
+    /// writer.close();
+    /// # let (mut reader, _there) = there.into_split();
+    /// # assert_eq!(reader.read_to_end(100).await?, b"the name: [package]");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[cfg(feature = "fs")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "fs")))]
+    #[doc(alias = "sendfile")]
+    pub fn send_file<'f>(
+        &'f self,
+        file: &'f impl crate::FileToSend,
+        offset: u64,
+        count: impl Into<Option<u64>>,
+    ) -> crate::SendFile<'f> {
+        crate::SendFile::new(self.connection(), file, offset, count.into())
+    }
+
     /// Sends what is queued as far as the system takes it, and if more than the [high water
     /// mark](StreamWriter::set_write_buffer_limits) was left, waits until it is down at the low one. Several tasks may wait.
     ///

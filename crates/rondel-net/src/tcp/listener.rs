@@ -129,12 +129,20 @@ impl ListenOptions {
     /// As [`TcpListener::bind`].
     pub fn bind(&self, addr: impl Into<SocketAddr>) -> io::Result<TcpListener> {
         let addr = addr.into();
-        self.listen(addr)
-            .map_err(|error| io::Error::new(error.kind(), ListenFailed { addr, error }))
+        let listen = || {
+            let local = LocalLoop::current().map_err(io::Error::other)?;
+            TcpListener::register(&local, self.open(addr)?)
+        };
+        listen().map_err(|error| listening_on(addr, error))
     }
 
-    fn listen(&self, addr: SocketAddr) -> io::Result<TcpListener> {
-        let local = LocalLoop::current().map_err(io::Error::other)?;
+    /// The same without a loop, to be taken over by one later.
+    #[cfg(feature = "workers")]
+    pub(crate) fn bind_std(&self, addr: SocketAddr) -> io::Result<std::net::TcpListener> {
+        self.open(addr).map_err(|error| listening_on(addr, error))
+    }
+
+    fn open(&self, addr: SocketAddr) -> io::Result<std::net::TcpListener> {
         let socket = options::new_socket(addr)?;
         socket.set_reuse_address(self.reuse_address)?;
         if self.reuse_port {
@@ -151,8 +159,12 @@ impl ListenOptions {
         }
         socket.bind(&addr.into())?;
         socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))?;
-        TcpListener::register(&local, socket.into())
+        Ok(socket.into())
     }
+}
+
+fn listening_on(addr: SocketAddr, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), ListenFailed { addr, error })
 }
 
 impl TcpListener {
