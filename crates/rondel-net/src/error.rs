@@ -93,7 +93,7 @@ pub enum WriteError {
     Closed,
     /// [`write_eof`](crate::StreamWriter::write_eof) was called: there is nothing to follow.
     Finished,
-    /// A file is being sent ([`send_file`](crate::StreamWriter::send_file)), and nothing can come into its middle. Nothing was
+    /// A file is being sent (`send_file`, `sendfile`), and nothing can come into its middle. Nothing was
     /// accepted.
     SendingFile,
     /// More would be queued than the [hard limit](crate::StreamWriter::set_hard_limit) allows. Nothing was accepted.

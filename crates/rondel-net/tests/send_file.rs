@@ -19,6 +19,7 @@ use rondel_net::{
 };
 
 /// A file that the system reads but does not send without copying.
+#[cfg(target_os = "linux")]
 const REFUSED: &str = "/proc/self/cmdline";
 
 fn position(mut file: &std::fs::File) -> u64 {
@@ -210,6 +211,7 @@ fn dropped_in_the_middle_it_aborts_the_connection() {
     .unwrap();
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn what_the_system_does_not_send_is_copied_unless_that_is_not_wanted() {
     run(async {
@@ -361,6 +363,32 @@ fn a_transport_sends_files_while_its_protocol_goes_on_reading() {
         assert!(received == content);
         assert_eq!(task.await.unwrap(), 2_000_000);
         transport.wait_closed().await.unwrap();
+    })
+    .unwrap();
+}
+
+#[cfg(all(feature = "unix", target_os = "linux"))]
+#[test]
+fn a_unix_socket_takes_files_without_copying_too() {
+    run(async {
+        let folder = Folder::new();
+        let content = pattern(1, 1_000_000);
+        let file = folder.file(&content);
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (reader, writer) = rondel_net::UnixStream::from_std(ours).unwrap().into_split();
+        let reading = rondel_loop::to_thread(move || {
+            let mut received = Vec::new();
+            theirs.read_to_end(&mut received).unwrap();
+            received
+        });
+        let sending = async {
+            let sent = writer.send_file(&file, 0, None).fallback(false).await;
+            assert_eq!(sent.unwrap(), 1_000_000);
+            writer.close();
+            drop(reader);
+        };
+        let (received, ()) = join!(reading, sending);
+        assert!(received.unwrap() == content);
     })
     .unwrap();
 }

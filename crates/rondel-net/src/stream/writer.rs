@@ -93,7 +93,8 @@ impl StreamWriter {
     }
 
     /// Sends `count` bytes of `file` from `offset` on, or all to its end, behind what is queued; awaited, it gives how many were
-    /// sent. On a plain socket they are not copied through this process where the system can do without; see [`SendFile`].
+    /// sent. On a plain socket they are not copied through this process where the system can do without; see
+    /// [`SendFile`](crate::SendFile).
     ///
     /// ```
     /// # use rondel_net::{TcpListener, TcpStream};
