@@ -9,9 +9,20 @@ mod waker_slot;
 #[allow(unsafe_code)]
 pub mod wait_list;
 
+mod store;
+
+mod buffer;
+
+pub mod broadcast;
 pub mod event;
+pub mod mpsc;
 pub mod oneshot;
+pub mod queue;
 pub mod semaphore;
+#[cfg(feature = "shared")]
+pub mod shared;
+pub mod watch;
 
 pub use event::Event;
+pub use queue::{LifoQueue, PriorityQueue, Queue};
 pub use semaphore::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};

@@ -10,7 +10,7 @@ use std::task::Poll;
 
 use harness::{Wakes, poll_once};
 use rondel_sync::wait_list::{WaitList, Waiter};
-use rondel_sync::{Event, Semaphore, oneshot};
+use rondel_sync::{Event, PriorityQueue, Queue, Semaphore, broadcast, mpsc, oneshot, watch};
 
 struct Counting;
 
@@ -112,6 +112,61 @@ fn a_oneshot_allocates_once() {
         assert!(poll_once(pin!(receiver)).is_ready());
     });
     assert_eq!(count, 1);
+}
+
+#[test]
+fn queues_and_channels_allocate_nothing_once_warm() {
+    let (fifo, lowest) = (Queue::new(2), PriorityQueue::new(2));
+    let (sender, mut receiver) = mpsc::channel(2);
+    let mut round = || {
+        for n in 0..2 {
+            fifo.put_nowait(n).unwrap();
+            lowest.put_nowait(n).unwrap();
+            sender.try_send(n).unwrap();
+        }
+        let (mut put, mut send) = (pin!(fifo.put(2)), pin!(sender.send(2)));
+        assert!(poll_once(put.as_mut()).is_pending());
+        assert!(poll_once(send.as_mut()).is_pending());
+        fifo.get_nowait().unwrap();
+        receiver.try_recv().unwrap();
+        assert!(poll_once(put).is_ready());
+        assert!(poll_once(send).is_ready());
+        while fifo.get_nowait().is_ok() || lowest.get_nowait().is_ok() {}
+        while receiver.try_recv().is_ok() {}
+        assert!(poll_once(pin!(fifo.get())).is_pending());
+        assert!(poll_once(pin!(receiver.recv())).is_pending());
+    };
+    round();
+    let (count, ()) = allocations(round);
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn watched_and_broadcast_values_allocate_nothing_once_warm() {
+    let (watched, mut watcher) = watch::channel(0);
+    let (sender, mut first) = broadcast::channel(2);
+    let mut second = sender.subscribe();
+    let mut round = || {
+        {
+            let (mut changed, mut recv) = (pin!(watcher.changed()), pin!(first.recv()));
+            assert!(poll_once(changed.as_mut()).is_pending());
+            assert!(poll_once(recv.as_mut()).is_pending());
+            watched.send(1).unwrap();
+            sender.send(1).unwrap();
+            assert!(poll_once(changed).is_ready());
+            assert!(poll_once(recv).is_ready());
+        }
+        watched.send_modify(|n| *n += 1);
+        watcher.borrow_and_update();
+        for n in 0..5 {
+            sender.send(n).unwrap();
+        }
+        while first.try_recv() != Err(broadcast::TryRecvError::Empty) {}
+        while second.try_recv() != Err(broadcast::TryRecvError::Empty) {}
+    };
+    round();
+    let (count, ()) = allocations(round);
+    assert_eq!(count, 0);
 }
 
 #[test]
