@@ -185,3 +185,34 @@ fn requests_pass_in_a_burst_and_then_at_the_rate() {
         ]
     );
 }
+
+#[test]
+fn a_change_with_an_await_in_it_needs_a_lock() {
+    // The later of each two writes wins, and it is always the same task's.
+    assert_eq!(
+        on_virtual_clock("locked_counter"),
+        ["without a lock: -100", "with a lock: 0"]
+    );
+}
+
+#[test]
+fn philosophers_starve_in_a_circle_and_eat_in_an_order() {
+    let printed = on_virtual_clock("dining_philosophers");
+    assert_eq!(
+        printed[..3],
+        [
+            "the left fork first:",
+            "all have starved, each with one fork in hand",
+            "the lower fork first:",
+        ]
+    );
+    let (last, meals) = printed[3..].split_last().expect("there is a dinner");
+    assert_eq!(last, "all have eaten");
+    let mut meals = meals.to_vec();
+    meals.sort_unstable();
+    let mut expected = Vec::new();
+    for name in ["Arendt", "Avicenna", "Hypatia", "Laozi", "Plato"] {
+        expected.extend((1..=3).map(|meal| format!("{name} eats meal {meal}")));
+    }
+    assert_eq!(meals, expected);
+}
