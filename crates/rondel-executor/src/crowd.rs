@@ -161,17 +161,15 @@ impl<P, M> Crowd<P, M> {
     }
 
     /// Ends a turn: the member stays.
+    #[inline]
     pub(crate) fn keep(&self, turn: Turn<P>) {
-        self.slots.borrow_mut().put_back(turn);
+        self.slots.borrow_mut().put_back(turn, |_| ());
     }
 
     /// Ends a turn: the member stays, and this is to be said about it now.
+    #[inline]
     pub(crate) fn keep_noting(&self, turn: Turn<P>, note: impl FnOnce(&mut M)) {
-        let mut slots = self.slots.borrow_mut();
-        if let State::Taken(taken) = &mut slots.slots[turn.key.index()].state {
-            note(&mut taken.about);
-        }
-        slots.put_back(turn);
+        self.slots.borrow_mut().put_back(turn, note);
     }
 
     /// Ends a turn: the member leaves, and its place is free.
@@ -308,6 +306,7 @@ impl<P, M> Slots<P, M> {
         (wake.key(), wake)
     }
 
+    #[inline]
     fn take(&mut self, key: Key) -> Option<Turn<P>> {
         let slot = self.slots.get_mut(key.index())?;
         if slot.wake.key() != key {
@@ -321,10 +320,17 @@ impl<P, M> Slots<P, M> {
         Some(Turn { key, member, waker })
     }
 
-    fn put_back(&mut self, turn: Turn<P>) {
+    #[inline]
+    fn put_back(&mut self, turn: Turn<P>, note: impl FnOnce(&mut M)) {
         let Turn { key, member, waker } = turn;
         match &mut self.slots[key.index()].state {
-            State::Taken(taken) => taken.member = Some((member, waker)),
+            State::Taken(taken) => {
+                note(&mut taken.about);
+                let before = taken.member.replace((member, waker));
+                debug_assert!(before.is_none(), "its turn is under way");
+                // Nothing is in there to be dropped, which the compiler does not know.
+                std::mem::forget(before);
+            }
             State::Free(..) => unreachable!("a place is taken until its turn ends"),
         }
     }

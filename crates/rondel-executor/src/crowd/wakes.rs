@@ -76,23 +76,30 @@ impl Wakes {
     pub(super) fn begin(&self, owner: &Waker) -> (&Home, Vec<Key>) {
         let home = self.home();
         home.told.set(true);
-        let known = home.owner.take();
-        let renew = !known.as_ref().is_some_and(|known| known.will_wake(owner));
+        if let Some(known) = home.owner.take() {
+            let same = known.will_wake(owner);
+            home.owner.set(Some(known));
+            if same && !self.afar.has_woken() {
+                return (home, Vec::new());
+            }
+        }
+        (home, self.renew(home, owner))
+    }
+
+    /// Another waker than before, or wakes from other threads: leaves `owner` in both places, and takes those wakes.
+    #[cold]
+    fn renew(&self, home: &Home, owner: &Waker) -> Vec<Key> {
         // Cloned and dropped with nothing borrowed or locked: both are the waker's own code.
-        if renew {
+        let known = home.owner.take();
+        if known.as_ref().is_some_and(|known| known.will_wake(owner)) {
+            home.owner.set(known);
+        } else {
             home.owner.set(Some(Rc::new(owner.clone())));
             drop(known);
-        } else {
-            home.owner.set(known);
         }
-        let woken = if renew || self.afar.has_woken() {
-            let (woken, before) = self.afar.drain(owner.clone());
-            drop(before);
-            woken
-        } else {
-            Vec::new()
-        };
-        (home, woken)
+        let (woken, before) = self.afar.drain(owner.clone());
+        drop(before);
+        woken
     }
 
     /// Nobody polls any more: lets go of the owner's waker and of the queue's room, which must not be left to be dropped on
@@ -129,6 +136,7 @@ impl Home {
     }
 }
 
+#[inline]
 fn push_at_home(home: &Home, key: Key) {
     home.queue.borrow_mut().push_back(key);
     if !home.told.replace(true) {

@@ -22,15 +22,21 @@ pin_project! {
     #[must_use = "futures do nothing unless awaited"]
     pub struct Acquire<'a> {
         semaphore: &'a Semaphore,
+        permits: usize,
+        // Made when there is something to wait for: most who come find what they want, and a
+        // waiter is several words to write and to move.
         #[pin]
-        waiter: Waiter<&'a WaitList<usize>, usize>,
+        waiter: Option<Waiter<&'a WaitList<usize>, usize>>,
         done: bool,
     }
 
     impl PinnedDrop for Acquire<'_> {
+        #[inline]
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            give_up(this.semaphore, this.waiter);
+            if let Some(waiter) = this.waiter.as_pin_mut() {
+                give_up(this.semaphore, waiter);
+            }
         }
     }
 }
@@ -60,13 +66,12 @@ pin_project! {
 }
 
 impl<'a> Acquire<'a> {
-    pub(super) fn new(
-        semaphore: &'a Semaphore,
-        waiter: Waiter<&'a WaitList<usize>, usize>,
-    ) -> Self {
+    #[inline]
+    pub(super) const fn new(semaphore: &'a Semaphore, permits: usize) -> Self {
         Self {
             semaphore,
-            waiter,
+            permits,
+            waiter: None,
             done: false,
         }
     }
@@ -86,13 +91,22 @@ impl<'a> Future for Acquire<'a> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<SemaphorePermit<'a>> {
-        let this = self.project();
+        let mut this = self.project();
         assert!(
             !*this.done,
             "`Semaphore::acquire` polled after it was ready"
         );
-        let permits = *this.waiter.want();
-        ready!(poll_permits(this.semaphore, this.waiter, cx));
+        let permits = *this.permits;
+        match this.waiter.as_mut().as_pin_mut() {
+            Some(waiter) => ready!(poll_permits(this.semaphore, waiter, cx)),
+            None if this.semaphore.take(permits).is_ok() => {}
+            None => {
+                let waiter = Waiter::new(&this.semaphore.waiters, permits);
+                this.waiter.as_mut().set(Some(waiter));
+                let waiter = this.waiter.as_pin_mut().expect("set in the line above");
+                ready!(waiter.poll(cx));
+            }
+        }
         *this.done = true;
         Poll::Ready(SemaphorePermit::new(this.semaphore, permits))
     }
@@ -147,7 +161,7 @@ fn give_up<L: ListRef<usize, ()>>(semaphore: &Semaphore, waiter: Pin<&mut Waiter
 impl fmt::Debug for Acquire<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acquire")
-            .field("permits", self.waiter.want())
+            .field("permits", &self.permits)
             .field("waiter", &self.waiter)
             .field("done", &self.done)
             .finish()
