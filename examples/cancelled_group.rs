@@ -3,7 +3,7 @@
 //! `RONDEL_CLOCK=virtual` runs it on a clock that jumps to the next deadline.
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
-use rondel::executor::{GroupError, bracket, gather, task_group};
+use rondel::GroupError;
 use rondel::prelude::*;
 use std::cell::Cell;
 

@@ -4,7 +4,6 @@
 //! `RONDEL_CLOCK=virtual` runs it on a clock that jumps to the next deadline: same output, no waiting.
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
-use rondel::executor::gather;
 use rondel::prelude::*;
 
 async fn get_html(url: &str) -> usize {

@@ -8,7 +8,6 @@
 #[path = "small_site/mod.rs"]
 mod small_site;
 
-use rondel::executor::as_completed;
 use rondel::prelude::*;
 use std::error::Error;
 use std::net::SocketAddr;

@@ -6,7 +6,7 @@
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
 use rondel::prelude::*;
-use rondel_loop::{DeferredError, promise};
+use rondel::{DeferredError, promise};
 use std::fmt;
 use std::time::Instant;
 

@@ -3,7 +3,6 @@
 //! `RONDEL_CLOCK=virtual` runs it on a clock that jumps to the next deadline.
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
-use rondel::executor::TaskSet;
 use rondel::prelude::*;
 use rondel::sync::Semaphore;
 use std::rc::Rc;

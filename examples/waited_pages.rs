@@ -5,7 +5,7 @@
 //! `RONDEL_CLOCK=virtual` runs it on a clock that jumps to the next deadline.
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
-use rondel::executor::{ReturnWhen, wait};
+use rondel::ReturnWhen;
 use rondel::prelude::*;
 use std::pin::pin;
 

@@ -108,3 +108,19 @@ fn twenty_pages_by_streams() {
         assert!(printed.contains(&format!("<html>you asked for /s?wd={n}/</html>")));
     }
 }
+
+#[test]
+fn echo_servers_of_both_kinds_say_the_same() {
+    for name in ["echo_protocol", "echo_streams"] {
+        assert_eq!(
+            run_to_end(&mut example(name)).lines().collect::<Vec<_>>(),
+            [
+                "heard: round 1",
+                "heard: round 2",
+                "heard: round 3",
+                "all connections ended by themselves: true",
+            ],
+            "{name}"
+        );
+    }
+}

@@ -1,7 +1,7 @@
 //! The whole run: every contender at every workload, a process each, interleaved, round by round.
 
 use std::io::{self, IsTerminal, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::figure::Record;
 use crate::load::Ready;
 use crate::process::{Core, Error, die_with_parent, output_of, pin};
 use crate::report::{Results, Row};
+use crate::workloads::net::Net;
 use crate::workloads::{Kind, Scale, Workload};
 
 /// The file that this process was started from, even if a build has replaced it since (proc(5)): all
@@ -149,7 +150,12 @@ pub(crate) fn child(contender: &Contender, workload: &Workload, scale: Scale) ->
             }
             Ok(())
         }
-        Kind::Net(_) => {
+        Kind::Net(Net::Datagrams { .. }) => {
+            let serve = contender.serve_datagrams.ok_or_else(lacking)?;
+            let socket = bind(contender).map_err(Error::during("bind on loopback"))?;
+            serve(socket).map_err(Error::during(format_args!("serve {}", workload.name)))
+        }
+        Kind::Net(Net::Echo { .. } | Net::Churn { .. }) => {
             let serve = contender.serve.ok_or_else(lacking)?;
             let listener = listen(contender).map_err(Error::during("listen on loopback"))?;
             serve(listener).map_err(Error::during(format_args!("serve {}", workload.name)))
@@ -163,13 +169,25 @@ fn listen(contender: &Contender) -> io::Result<TcpListener> {
     // Once more, for a longer queue than std's.
     rustix::net::listen(&listener, BACKLOG)?;
     listener.set_nonblocking(true)?;
+    announce(contender, listener.local_addr()?.port())?;
+    Ok(listener)
+}
+
+/// Binds to a free port for datagrams and says which.
+fn bind(contender: &Contender) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.set_nonblocking(true)?;
+    announce(contender, socket.local_addr()?.port())?;
+    Ok(socket)
+}
+
+fn announce(contender: &Contender, port: u16) -> io::Result<()> {
     let ready = Ready {
         runtime: contender.name.to_owned(),
-        port: listener.local_addr()?.port(),
+        port,
         pid: rustix::process::getpid().as_raw_nonzero().get(),
     };
     let mut stdout = io::stdout();
     serde_json::to_writer(&mut stdout, &ready)?;
-    writeln!(stdout)?;
-    Ok(listener)
+    writeln!(stdout)
 }

@@ -27,8 +27,8 @@ pub(crate) struct Claims {
 /// The part that belongs to the home thread.
 #[derive(Default)]
 pub(crate) struct LocalClaims {
-    /// Claims made less claims given up here.
-    open: Cell<usize>,
+    /// Claims given up here. As many have been made as task numbers taken.
+    given_up: Cell<u64>,
     settled: Cell<bool>,
 }
 
@@ -41,16 +41,15 @@ unsafe impl Send for Claim {}
 unsafe impl Sync for Claim {}
 
 impl Claim {
-    /// Made on the home thread, by an executor that has not settled or by somebody who holds an `Arc` of the core.
+    /// Made on the home thread, by an executor that has not settled or by somebody who holds an `Arc` of the core. With it
+    /// comes the task's number.
     #[inline]
-    pub(crate) fn new(core: &Arc<Core>, local: &Local) -> Self {
+    pub(crate) fn new(core: &Arc<Core>, local: &Local) -> (Self, u64) {
         if local.claims.settled.get() {
             // Nobody stands for it any more: it gets a reference of its own at once.
             std::mem::forget(Arc::clone(core));
-        } else {
-            local.claims.open.set(local.claims.open.get() + 1);
         }
-        Self(NonNull::from(&**core))
+        (Self(NonNull::from(&**core)), local.take_id())
     }
 
     /// A reference that outlives the claim.
@@ -79,7 +78,7 @@ impl Drop for Claim {
         if let Some(local) = self.local.get()
             && !local.claims.settled.get()
         {
-            local.claims.open.set(local.claims.open.get() - 1);
+            local.claims.given_up.set(local.claims.given_up.get() + 1);
             return;
         }
         give_up_elsewhere(self);
@@ -104,7 +103,7 @@ pub(crate) fn settle(core: &Arc<Core>, local: &Local) {
     }
     // First a reference for each that may be open, then the mark, then those back that were given up meanwhile: no claim
     // ever sees the mark without having its reference.
-    for _ in 0..local.claims.open.get() {
+    for _ in local.claims.given_up.get()..local.made() {
         std::mem::forget(Arc::clone(core));
     }
     let given_up = core.claims.elsewhere.fetch_or(SETTLED, Ordering::AcqRel);

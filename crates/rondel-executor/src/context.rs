@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::cleanup::Scope;
-use crate::core::Core;
+use crate::core::{Core, Local};
 use crate::shield::{Frame, OpenShields};
 use crate::task::header::Header;
 use crate::task_local::values::Slot;
@@ -86,6 +86,17 @@ pub(crate) fn with_core<R>(f: impl FnOnce(Option<&Arc<Core>>) -> R) -> R {
     f(unsafe { core.as_ref() })
 }
 
+/// The same with its local half, whose home this thread is.
+#[inline]
+pub(crate) fn with_local<R>(f: impl FnOnce(Option<(&Arc<Core>, &Local)>) -> R) -> R {
+    with_core(|core| {
+        f(core.map(|core| {
+            // SAFETY: executors take their turns at home: those who enter one have the local half in their hands.
+            (core, unsafe { core.local.get_at_home() })
+        }))
+    })
+}
+
 /// The executor whose turn it is on this thread.
 pub(crate) fn current_core() -> Option<Arc<Core>> {
     with_core(|core| core.cloned())
@@ -102,6 +113,11 @@ pub(crate) fn announce(task: *const Header) {
 pub(crate) fn retire() {
     // Scope and frame need no care: `with_scope` and `with_frame` restore them, also when unwinding.
     CONTEXT.with(|context| context.task.set(ptr::null()));
+}
+
+/// Whether no task is being polled, nor announced.
+pub(crate) fn is_between_polls() -> bool {
+    CONTEXT.with(|context| context.task.get().is_null())
 }
 
 /// A poll under way. The task stays current until this is dropped, which must happen inside the poll: after it the
@@ -225,6 +241,18 @@ pub(crate) fn for_each_suspended(mut f: impl FnMut(&Header)) {
 /// What the task being polled was last said to wait for.
 pub(crate) fn waits() -> Waits {
     with_task(|task| task.map_or(Waits::NOTHING, |header| header.waits().0))
+}
+
+impl Waits {
+    /// Labels the task that is being polled, if one is. `detail` tells apart things of the same kind.
+    #[inline]
+    pub fn label(self, detail: u32) {
+        with_task(|task| {
+            if let Some(header) = task {
+                header.label(self, detail);
+            }
+        });
+    }
 }
 
 /// Runs `f` with `scope` as the one that takes what is left behind.

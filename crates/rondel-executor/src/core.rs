@@ -11,7 +11,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,16 +20,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_task::Runnable;
 
 use crate::callback::Callback;
+use crate::callback::once::{Once, Spare};
 use crate::claim::{Claims, LocalClaims};
 use crate::cleanup::{CleanupLimit, Scope};
 use crate::home::HomeCell;
 use crate::inbox::{Inbox, Notify};
 use crate::lost::{Lost, Sink};
 use crate::ready_queue::ReadyQueue;
+use crate::site::Site;
 use crate::task::extras::{Extras, IdHash};
 use crate::task::factory::TaskFactory;
 use crate::task::header::Header;
-use crate::task::main::MainTask;
+use crate::task::main_task::MainTask;
 use crate::task::registry::Registry;
 
 /// Something to be done at home.
@@ -68,18 +71,26 @@ pub(crate) struct Hooks {
     pub(crate) task_factory: Option<TaskFactory>,
 }
 
+/// What has panicked, for the report: its site, or who knows it.
+pub(crate) enum Culprit {
+    Site(Site),
+    Callback(Rc<dyn Callback>),
+}
+
 /// The half that belongs to the home thread.
 pub(crate) struct Local {
     pub(crate) ready: ReadyQueue,
+    /// Blocks for the closures of `call_soon`.
+    pub(crate) spare: Spare,
     pub(crate) tasks: RefCell<Registry>,
     /// What few tasks have: names, callbacks, scopes. Apart from the header, so that the many pay nothing for it.
     pub(crate) extras: RefCell<HashMap<u64, Extras, IdHash>>,
     pub(crate) next_id: Cell<u64>,
     pub(crate) next_token: Cell<u64>,
     pub(crate) claims: LocalClaims,
-    /// Tasks spawned and not finished, cleanups among them.
-    pub(crate) alive: Cell<usize>,
-    /// Of those, cleanups on their way.
+    /// Tasks that have finished, or been given up; the rest of those made are alive.
+    pub(crate) finished: Cell<u64>,
+    /// Of those alive, cleanups on their way.
     pub(crate) cleanups: Cell<usize>,
     /// Whether a turn is under way: then nobody needs to be told of a push.
     pub(crate) turning: Cell<bool>,
@@ -89,7 +100,7 @@ pub(crate) struct Local {
     pub(crate) root: RefCell<Option<Scope>>,
     pub(crate) main: RefCell<Option<Rc<MainTask>>>,
     /// The callback that has just panicked.
-    pub(crate) panicked: Cell<Option<Rc<dyn Callback>>>,
+    pub(crate) panicked: Cell<Option<Culprit>>,
     pub(crate) closed: Cell<bool>,
     /// Whether spawning is not as usual: the executor is closed, or there is a task factory. One flag for both, since every
     /// spawn looks at it.
@@ -102,12 +113,13 @@ impl Core {
         Arc::new(Self {
             local: HomeCell::new(Local {
                 ready: ReadyQueue::default(),
+                spare: Spare::default(),
                 tasks: RefCell::default(),
                 extras: RefCell::default(),
                 next_id: Cell::new(1),
                 next_token: Cell::new(0),
                 claims: LocalClaims::default(),
-                alive: Cell::new(0),
+                finished: Cell::new(0),
                 cleanups: Cell::new(0),
                 turning: Cell::new(false),
                 hooks: RefCell::new(hooks),
@@ -128,13 +140,13 @@ impl Core {
     pub(crate) fn schedule(runnable: Runnable<Header>) {
         let home = &raw const *runnable.metadata().home;
         // SAFETY: the runnable keeps the core; once it is moved into the core's own queue, the queue keeps both, and nothing
-        // runs on this thread that could take it out before `after_push` has returned. The reference is not used after that.
+        // runs on this thread that could take it out before the nudge. The reference is not used after that.
         let local = unsafe { &(*home).local };
         match local.get() {
             Some(local) => {
                 local.ready.push_task(runnable);
-                if let Some(nudge) = local.after_push() {
-                    nudge();
+                if !local.turning.get() {
+                    Local::nudge(local);
                 }
             }
             None => Self::schedule_from_afar(runnable),
@@ -201,9 +213,25 @@ impl Local {
     }
 
     #[inline]
+    pub(crate) fn push_once(&self, call: Once) {
+        self.ready.push_once(call);
+        self.announce();
+    }
+
+    #[inline]
     pub(crate) fn push_callback(&self, callback: Rc<dyn Callback>) {
         self.ready.push_callback(callback);
         self.announce();
+    }
+
+    /// Queues a callback, unless the executor has been closed.
+    #[inline]
+    pub(crate) fn push_or_discard(&self, callback: Rc<dyn Callback>) {
+        if self.closed.get() {
+            callback.discard();
+        } else {
+            self.push_callback(callback);
+        }
     }
 
     pub(crate) fn push_main(&self) {
@@ -211,27 +239,22 @@ impl Local {
         self.announce();
     }
 
+    /// Between turns, whoever drives the executor wants to hear of a push.
     #[inline]
     fn announce(&self) {
-        if let Some(nudge) = self.after_push() {
+        if !self.turning.get() {
+            Self::nudge(self);
+        }
+    }
+
+    /// Not by reference: what is called may let go of the last that keeps the executor.
+    #[cold]
+    fn nudge(local: *const Self) {
+        // SAFETY: every caller has a reference, which ends with this call.
+        let nudge = unsafe { &*local }.hooks.borrow().nudge.clone();
+        if let Some(nudge) = nudge {
             nudge();
         }
-    }
-
-    /// What must be called after a push, if something must: between turns, whoever drives the executor wants to hear of it.
-    #[inline]
-    #[must_use]
-    fn after_push(&self) -> Option<Rc<dyn Fn()>> {
-        if self.turning.get() {
-            None
-        } else {
-            self.nudge()
-        }
-    }
-
-    #[cold]
-    fn nudge(&self) -> Option<Rc<dyn Fn()>> {
-        self.hooks.borrow().nudge.clone()
     }
 
     /// Runs what came from elsewhere; a panic is reported and goes no further.
@@ -241,9 +264,30 @@ impl Local {
         }
     }
 
+    /// Hands a failure to the sink. A sink that panics is not tried again with its own panic; the failure goes to
+    /// standard error instead.
+    #[cold]
+    pub(crate) fn report(&self, lost: Lost) {
+        let sink = self.hooks.borrow().sink.clone();
+        match sink {
+            None => lost.write_to_stderr(),
+            Some(sink) => {
+                let said = lost.to_string();
+                if catch_unwind(AssertUnwindSafe(|| sink(lost))).is_err() {
+                    // Nowhere to report a failing standard error to.
+                    let _ = writeln!(
+                        std::io::stderr(),
+                        "the handler of lost failures panicked; it was told: {said}"
+                    );
+                }
+            }
+        }
+    }
+
     /// Gives back the room that the queues took at their fullest. Only once they are empty for good.
     pub(crate) fn release_room(&self) {
         self.ready.release_room();
+        self.spare.release_room();
         self.extras.borrow_mut().shrink_to_fit();
         let tasks = self.tasks.take();
         drop(tasks);
@@ -256,11 +300,28 @@ impl Local {
         token
     }
 
-    /// The next task number: never used again by this executor.
+    /// The next task number: never used again by this executor. Every task made takes one, and makes one claim: so this is
+    /// the count of both.
+    #[inline]
     pub(crate) fn take_id(&self) -> u64 {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
         id
+    }
+
+    /// Tasks that have not finished, the main one and cleanups among them.
+    pub(crate) fn alive(&self) -> usize {
+        (self.made() - self.finished.get()) as usize
+    }
+
+    /// Tasks made so far.
+    pub(crate) fn made(&self) -> u64 {
+        self.next_id.get() - 1
+    }
+
+    #[inline]
+    pub(crate) fn count_finished(&self) {
+        self.finished.set(self.finished.get() + 1);
     }
 
     /// Runs `f` on the extras of a task, making them if there are none.
@@ -294,6 +355,3 @@ impl fmt::Debug for Core {
             .finish_non_exhaustive()
     }
 }
-
-/// Where a thing was made, for reports.
-pub(crate) type Site = &'static Location<'static>;

@@ -130,16 +130,24 @@ impl<P, M> Crowd<P, M> {
     /// Begins a batch: the owner is being polled. Those who are ready now have their turns in it, and nobody else.
     #[inline]
     pub(crate) fn batch(&self, cx: &Context<'_>) -> Batch<'_, P, M> {
-        let (home, from_afar) = self.wakes.begin(cx.waker());
-        for key in from_afar {
-            if self.slots.borrow().woken_from_afar(key) {
-                self.wakes.push(key);
-            }
+        let home = self.wakes.home();
+        if !home.begin(cx.waker()) || self.wakes.has_woken_afar() {
+            self.begin_anew(cx);
         }
         Batch {
             crowd: self,
             left: home.queued(),
             home,
+        }
+    }
+
+    /// The owner has another waker, or there were wakes from other threads.
+    #[cold]
+    fn begin_anew(&self, cx: &Context<'_>) {
+        for key in self.wakes.renew(cx.waker()) {
+            if self.slots.borrow().woken_from_afar(key) {
+                self.wakes.push(key);
+            }
         }
     }
 
@@ -163,13 +171,13 @@ impl<P, M> Crowd<P, M> {
     /// Ends a turn: the member stays.
     #[inline]
     pub(crate) fn keep(&self, turn: Turn<P>) {
-        self.slots.borrow_mut().put_back(turn, |_| ());
+        self.slots.borrow_mut().put_back(turn);
     }
 
     /// Ends a turn: the member stays, and this is to be said about it now.
     #[inline]
     pub(crate) fn keep_noting(&self, turn: Turn<P>, note: impl FnOnce(&mut M)) {
-        self.slots.borrow_mut().put_back(turn, note);
+        note(&mut self.slots.borrow_mut().put_back(turn).about);
     }
 
     /// Ends a turn: the member leaves, and its place is free.
@@ -321,15 +329,12 @@ impl<P, M> Slots<P, M> {
     }
 
     #[inline]
-    fn put_back(&mut self, turn: Turn<P>, note: impl FnOnce(&mut M)) {
+    fn put_back(&mut self, turn: Turn<P>) -> &mut Taken<P, M> {
         let Turn { key, member, waker } = turn;
         match &mut self.slots[key.index()].state {
             State::Taken(taken) => {
-                note(&mut taken.about);
-                let before = taken.member.replace((member, waker));
-                debug_assert!(before.is_none(), "its turn is under way");
-                // Nothing is in there to be dropped, which the compiler does not know.
-                std::mem::forget(before);
+                taken.member = Some((member, waker));
+                taken
             }
             State::Free(..) => unreachable!("a place is taken until its turn ends"),
         }

@@ -3,16 +3,15 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::callback::{Callback, Handle};
+use crate::callback::Handle;
 use crate::claim;
 use crate::cleanup::CleanupLimit;
 use crate::context::{self, Turn};
-use crate::core::{Core, Hooks, Local};
+use crate::core::{Core, Culprit, Hooks, Local};
 use crate::inbox::Notify;
 use crate::lost::{Lost, Sink};
 use crate::ready_queue::Entry;
@@ -22,7 +21,6 @@ use crate::task::factory::TaskFactory;
 use crate::task::handle::{Task, cancel_all};
 use crate::task::harness;
 use crate::task::info::TaskInfo;
-use crate::task::main::Main;
 
 /// Runs tasks and callbacks on the thread that made it, first in first out.
 ///
@@ -60,7 +58,7 @@ pub enum BatchEnd {
     Dry,
     /// The caller's check said stop; entries may be left.
     Stopped,
-    /// It is the main future's turn; see [`Main`].
+    /// It is the main future's turn; see [`Main`](crate::Main).
     Main,
 }
 
@@ -195,7 +193,7 @@ impl Executor {
 
     /// Tasks that have not finished, cleanups among them.
     pub fn alive(&self) -> usize {
-        self.local().alive.get()
+        self.local().alive()
     }
 
     /// Cleanups under way.
@@ -245,29 +243,6 @@ impl Executor {
         }
     }
 
-    /// Prepares to run `future`, in place, as this executor's main task. It is queued at once; whenever a batch ends with
-    /// [`BatchEnd::Main`], poll it. `None` if there is a main task already, or no future.
-    ///
-    /// ```
-    /// use rondel_executor::{BatchEnd, Executor};
-    /// use std::{pin::pin, task::Poll};
-    ///
-    /// let executor = Executor::new();
-    /// let words = vec!["it", "borrows"];
-    /// let mut future = pin!(Some(async { words.len() }));
-    /// let mut main = executor.main(future.as_mut()).unwrap();
-    /// let turn = executor.enter().unwrap();
-    /// assert_eq!(turn.run_batch(|| true), BatchEnd::Main);
-    /// assert!(matches!(main.poll(), Poll::Ready(Ok(2))));
-    /// ```
-    #[track_caller]
-    pub fn main<'e, 'f, F: Future>(
-        &'e self,
-        future: Pin<&'f mut Option<F>>,
-    ) -> Option<Main<'e, 'f, F>> {
-        Main::new(self, future, Location::caller())
-    }
-
     /// Cancels the main task; `false` if there is none, or it is done.
     pub fn cancel_main(&self) -> bool {
         let main = self.local().main.borrow().clone();
@@ -293,13 +268,13 @@ impl Executor {
         local.closed.set(true);
         local.unusual.set(true);
         let leaked_before = core.leaked.load(Ordering::Relaxed);
-        let cancelled = local.alive.get();
+        let cancelled = local.alive();
         self.drop_everything();
         // From here on, what other threads send is refused; what was sent before is dropped here, its home.
         core.inbox.close();
         self.drop_everything();
         let in_hand = usize::from(local.main.borrow().is_some());
-        let stranded = local.alive.get().saturating_sub(in_hand);
+        let stranded = local.alive().saturating_sub(in_hand);
         core.leaked.fetch_add(stranded, Ordering::Relaxed);
         // The root scope holds the core, which holds the scope.
         let root = local.root.take();
@@ -344,6 +319,11 @@ impl Executor {
                     // The harness sees that the executor is closed and drops the future.
                     Entry::Task(runnable) => local.guarded(|| harness::run(runnable)),
                     // Let go of, since somebody may hold a handle to it.
+                    Entry::Once(once) => {
+                        local.guarded(|| {
+                            once.cancel();
+                        });
+                    }
                     Entry::Callback(callback) => local.guarded(|| callback.discard()),
                     Entry::Main => {}
                 }
@@ -351,7 +331,7 @@ impl Executor {
             let in_hand = local.main.borrow().is_some();
             // Until the inbox is closed, threads that keep sending would keep us here.
             let drained = !core.inbox.is_closed() || core.inbox.is_empty();
-            if local.alive.get() <= usize::from(in_hand) && drained {
+            if local.alive() <= usize::from(in_hand) && drained {
                 return;
             }
             if progress {
@@ -421,28 +401,40 @@ impl Entered<'_> {
     }
 }
 
-/// Keeps a share of the callback that runs, for the report if it panics: cheaper than asking for its site every time.
+/// Notes who it was if a callback panics: cheaper than asking each for its site, and keeping that.
 struct OnPanic<'a> {
     local: &'a Local,
-    callback: Option<Rc<dyn Callback>>,
+    culprit: Option<Culprit>,
+}
+
+impl<'a> OnPanic<'a> {
+    #[inline]
+    fn of(local: &'a Local, culprit: Culprit) -> Self {
+        let culprit = Some(culprit);
+        Self { local, culprit }
+    }
 }
 
 impl Drop for OnPanic<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(callback) = self.callback.take() {
-            // Not asked here: it is foreign code, and this is an unwinding.
-            self.local.panicked.set(Some(callback));
+        if let Some(culprit) = self.culprit.take() {
+            // Not asked for its site here: that is foreign code, and this is an unwinding.
+            self.local.panicked.set(Some(culprit));
         }
     }
 }
 
 /// Where the callback comes from that has just panicked.
 fn site_of_panicked(local: &Local) -> Option<&'static Location<'static>> {
-    let callback = local.panicked.take()?;
-    let site = catch_unwind(AssertUnwindSafe(|| callback.site())).ok();
-    local.guarded(|| drop(callback));
-    site
+    match local.panicked.take()? {
+        Culprit::Site(site) => Some(site),
+        Culprit::Callback(callback) => {
+            let site = catch_unwind(AssertUnwindSafe(|| callback.site())).ok();
+            local.guarded(|| drop(callback));
+            site
+        }
+    }
 }
 
 #[inline]
@@ -450,13 +442,17 @@ fn run_entries(local: &Local, go_on: &mut impl FnMut() -> bool) -> BatchEnd {
     while let Some(entry) = local.ready.pop() {
         match entry {
             Entry::Task(runnable) => harness::run(runnable),
+            Entry::Once(once) => {
+                let running = OnPanic::of(local, Culprit::Site(once.site()));
+                once.call();
+                // Nothing in it wants to be dropped.
+                std::mem::forget(running);
+                local.spare.keep(once);
+            }
             Entry::Callback(callback) => {
-                let mut running = OnPanic {
-                    local,
-                    callback: Some(Rc::clone(&callback)),
-                };
+                let mut running = OnPanic::of(local, Culprit::Callback(Rc::clone(&callback)));
                 callback.call();
-                let done = running.callback.take();
+                let done = running.culprit.take();
                 drop(done);
             }
             Entry::Main => return BatchEnd::Main,

@@ -95,6 +95,16 @@ impl<T> HomeCell<T> {
         self.is_home().then(|| &*self.value)
     }
 
+    /// The value, on its own thread.
+    ///
+    /// # Safety
+    /// The calling thread must be the one that made the cell.
+    #[inline]
+    pub(crate) unsafe fn get_at_home(&self) -> &T {
+        debug_assert!(self.is_home(), "the caller is at home");
+        &self.value
+    }
+
     /// The value, mutably, on its own thread; `None` on any other.
     #[inline]
     pub fn get_mut(&mut self) -> Option<&mut T> {

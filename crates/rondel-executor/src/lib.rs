@@ -19,6 +19,7 @@ mod lost;
 mod ready_queue;
 mod remote;
 mod shield;
+mod site;
 mod spawner;
 mod task;
 mod task_group;

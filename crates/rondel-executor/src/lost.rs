@@ -3,10 +3,9 @@
 use std::error::Error;
 use std::fmt;
 use std::io::Write;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::rc::Rc;
 
-use crate::core::Local;
 use crate::spawner::Spawner;
 use crate::task::info::TaskInfo;
 use crate::task::join_error::PanicPayload;
@@ -124,27 +123,5 @@ impl fmt::Display for Lost {
             write!(f, " (scheduled at {site})")?;
         }
         Ok(())
-    }
-}
-
-impl Local {
-    /// Hands a failure to the sink. A sink that panics is not tried again with its own panic; the failure goes to
-    /// standard error instead.
-    #[cold]
-    pub(crate) fn report(&self, lost: Lost) {
-        let sink = self.hooks.borrow().sink.clone();
-        match sink {
-            None => lost.write_to_stderr(),
-            Some(sink) => {
-                let said = lost.to_string();
-                if catch_unwind(AssertUnwindSafe(|| sink(lost))).is_err() {
-                    // Nowhere to report a failing standard error to.
-                    let _ = writeln!(
-                        std::io::stderr(),
-                        "the handler of lost failures panicked; it was told: {said}"
-                    );
-                }
-            }
-        }
     }
 }

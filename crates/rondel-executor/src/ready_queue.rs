@@ -1,36 +1,48 @@
 //! The ready queue: tasks and callbacks, first in, first out.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+mod ring;
+
 use std::mem::ManuallyDrop;
+use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 use async_task::Runnable;
 
 use crate::callback::Callback;
+use crate::callback::once::Once;
 use crate::task::header::Header;
+use ring::Ring;
 
 /// One entry of the queue.
 pub(crate) enum Entry {
     /// A task that has been woken.
     Task(Runnable<Header>),
+    /// A closure whose turn has come.
+    Once(Once),
     /// A callback whose turn has come.
     Callback(Rc<dyn Callback>),
     /// The future that the loop was asked to run to its end; it lives on the runner's stack.
     Main,
 }
 
-/// Tasks stand in `order` as one word each, since they are what there is most of. Anything else stands there as a gap, and
-/// in `others` itself, in the same order.
+/// Tasks and closures stand in `order` as one word each, since they are what there is most of. Anything else stands
+/// there as a gap, and in `others` itself, in the same order.
 ///
-/// Entries have no destructor of their own in here. With one, a push would have to keep the entry on the stack for the case
-/// that growing the queue panics, and read it back from there, at the price of a stall for every wake and every spawn. What
-/// the queue holds is taken out when the executor closes.
+/// What the queue holds is taken out when the executor closes; it has no destructor for it.
 #[derive(Default)]
 pub(crate) struct ReadyQueue {
-    order: RefCell<VecDeque<ManuallyDrop<Option<Runnable<Header>>>>>,
-    others: RefCell<VecDeque<ManuallyDrop<Other>>>,
+    order: Ring<Word>,
+    others: Ring<Other>,
 }
+
+/// A task, as [`Runnable::into_raw`] gives it; a closure, with the lowest bit set; null for a gap.
+#[derive(Clone, Copy)]
+struct Word(*const ());
+
+/// Marks a closure. A task, which begins with a pointer and an atomic, and a closure's block lie at even addresses.
+const ONCE: usize = 1;
+
+const _: () = assert!(align_of::<usize>() > ONCE);
 
 enum Other {
     Callback(Rc<dyn Callback>),
@@ -40,9 +52,13 @@ enum Other {
 impl ReadyQueue {
     #[inline]
     pub(crate) fn push_task(&self, runnable: Runnable<Header>) {
-        self.order
-            .borrow_mut()
-            .push_back(ManuallyDrop::new(Some(runnable)));
+        self.order.push(Word(runnable.into_raw().as_ptr()));
+    }
+
+    #[inline]
+    pub(crate) fn push_once(&self, once: Once) {
+        let block = once.into_raw().as_ptr().cast_const();
+        self.order.push(Word(block.map_addr(|addr| addr | ONCE)));
     }
 
     #[inline]
@@ -56,55 +72,58 @@ impl ReadyQueue {
 
     #[inline]
     fn push_other(&self, other: Other) {
-        self.others.borrow_mut().push_back(ManuallyDrop::new(other));
-        self.order.borrow_mut().push_back(ManuallyDrop::new(None));
+        self.others.push(other);
+        self.order.push(Word(ptr::null()));
     }
 
     #[inline]
     pub(crate) fn pop(&self) -> Option<Entry> {
-        let next = self.order.borrow_mut().pop_front()?;
-        match ManuallyDrop::into_inner(next) {
-            Some(runnable) => Some(Entry::Task(runnable)),
-            None => self.pop_other(),
+        let Word(word) = self.order.pop()?;
+        let Some(pointer) = NonNull::new(word.cast_mut()) else {
+            return Some(self.pop_other());
+        };
+        if word.addr() & ONCE == 0 {
+            // SAFETY: a word without the mark comes from `push_task`, and `pop` gives each word out once.
+            return Some(Entry::Task(unsafe { Runnable::from_raw(pointer) }));
+        }
+        let block = word.map_addr(|addr| addr & !ONCE).cast_mut();
+        // SAFETY: a word with the mark comes from `push_once`, and `pop` gives each word out once.
+        Some(Entry::Once(unsafe { Once::from_raw(block) }))
+    }
+
+    fn pop_other(&self) -> Entry {
+        match self.others.pop() {
+            Some(Other::Callback(callback)) => Entry::Callback(callback),
+            Some(Other::Main) => Entry::Main,
+            None => unreachable!("every gap has its entry"),
         }
     }
 
     #[inline]
-    fn pop_other(&self) -> Option<Entry> {
-        let other = self
-            .others
-            .borrow_mut()
-            .pop_front()
-            .expect("every gap has its entry");
-        Some(match ManuallyDrop::into_inner(other) {
-            Other::Callback(callback) => Entry::Callback(callback),
-            Other::Main => Entry::Main,
-        })
-    }
-
-    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.order.borrow().is_empty()
+        self.order.is_empty()
     }
 
     pub(crate) fn release_room(&self) {
-        self.order.borrow_mut().shrink_to_fit();
-        self.others.borrow_mut().shrink_to_fit();
+        self.order.release_room();
+        self.others.release_room();
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.order.borrow().len()
+        self.order.len()
     }
 
-    /// Shows every task in the queue to `look`, which must not come back to the queue.
+    /// Shows every task in the queue to `look`.
     pub(crate) fn for_each_task(&self, mut look: impl FnMut(&Header)) {
-        for runnable in self
-            .order
-            .borrow()
-            .iter()
-            .filter_map(|entry| entry.as_ref())
-        {
-            look(runnable.metadata());
+        for Word(word) in self.order.iter() {
+            if let Some(pointer) = NonNull::new(word.cast_mut())
+                && word.addr() & ONCE == 0
+            {
+                // SAFETY: a word without the mark comes from `push_task`. The queue keeps its reference: this one is
+                // forgotten, also if `look` panics.
+                let runnable = ManuallyDrop::new(unsafe { Runnable::<Header>::from_raw(pointer) });
+                look(runnable.metadata());
+            }
         }
     }
 }

@@ -10,10 +10,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::callback::Once;
-use crate::core::{Core, Message, Site};
+use crate::core::{Core, Message};
 use crate::lost::{Lost, LostKind};
-use crate::spawner::Spawner;
+use crate::site::Site;
+use crate::spawner::{Spawner, schedule};
 use crate::task::handle::Task;
 use crate::task::harness;
 use crate::task::header::Header;
@@ -47,6 +47,13 @@ impl fmt::Display for ExecutorClosed {
 }
 
 impl Error for ExecutorClosed {}
+
+impl Spawner {
+    /// A handle for other threads.
+    pub fn remote(&self) -> Remote {
+        Remote::of(self.core())
+    }
+}
 
 impl Remote {
     pub(crate) fn of(core: &Arc<Core>) -> Self {
@@ -155,8 +162,8 @@ impl Remote {
         callback: impl FnOnce() + Send + 'static,
     ) -> Result<(), ExecutorClosed> {
         self.send(Message::Call(Box::new(move |core| {
-            if let Some(spawner) = Spawner::of(core) {
-                spawner.push(Once::new(site, callback));
+            if let Some(local) = core.local.get() {
+                schedule(local, site, callback);
             }
         })))
     }

@@ -8,11 +8,11 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::callback::{Callback, Handle, Once};
+use crate::callback::once::Once;
+use crate::callback::{Callback, Handle};
 use crate::context;
 use crate::core::{Core, Local};
 use crate::lost::Lost;
-use crate::remote::Remote;
 use crate::task::handle::Task;
 use crate::task::harness;
 use crate::task::header::{Header, NO_SLOT};
@@ -58,12 +58,10 @@ impl Spawner {
         F::Output: 'static,
     {
         let site = Location::caller();
-        context::with_core(
-            |core| match core.and_then(|core| Some((core, core.local.get()?))) {
-                Some((core, local)) => Ok(Task::new(harness::spawn(core, local, future, site, 0))),
-                None => Err(future),
-            },
-        )
+        context::with_local(|current| match current {
+            Some((core, local)) => Ok(Task::new(harness::spawn(core, local, future, site, 0))),
+            None => Err(future),
+        })
     }
 
     /// Schedules a callback on the executor whose turn it is on this thread; see [`call_soon`](Spawner::call_soon).
@@ -74,8 +72,8 @@ impl Spawner {
     #[inline]
     pub fn call_soon_current<F: FnOnce() + 'static>(callback: F) -> Result<Handle, F> {
         let site = Location::caller();
-        context::with_core(|core| match core.and_then(|core| core.local.get()) {
-            Some(local) => Ok(schedule(local, site, callback)),
+        context::with_local(|current| match current {
+            Some((_, local)) => Ok(schedule(local, site, callback)),
             None => Err(callback),
         })
     }
@@ -118,7 +116,8 @@ impl Spawner {
         ))
     }
 
-    /// Schedules `callback` behind everything that is ready now. One allocation.
+    /// Schedules `callback` behind everything that is ready now. No allocation for a closure of up to five words, once the
+    /// executor has spare blocks for them (it keeps some 70 KB at most); one for a larger one.
     ///
     /// After the executor has been closed the closure is dropped, uncalled.
     #[track_caller]
@@ -130,12 +129,7 @@ impl Spawner {
     /// Puts a callback at the end of the ready queue as it is, without allocating. See [`Callback`].
     #[inline]
     pub fn push(&self, callback: Rc<dyn Callback>) {
-        let local = self.local();
-        if local.closed.get() {
-            callback.discard();
-        } else {
-            local.push_callback(callback);
-        }
+        self.local().push_or_discard(callback);
     }
 
     /// Reports a failure that nobody awaits, as the executor does with its own.
@@ -199,15 +193,11 @@ impl Spawner {
             Some(TaskInfo::of(header, header.home.local.get()?))
         })
     }
-
-    /// A handle for other threads.
-    pub fn remote(&self) -> Remote {
-        Remote::of(&self.core)
-    }
 }
 
+/// Makes an entry of a closure.
 #[inline]
-fn schedule(
+pub(crate) fn schedule(
     local: &Local,
     site: &'static Location<'static>,
     callback: impl FnOnce() + 'static,
@@ -237,12 +227,12 @@ fn schedule_as_is(
     site: &'static Location<'static>,
     callback: impl FnOnce() + 'static,
 ) -> Handle {
-    let once = Once::new(site, callback);
-    let handle = Handle::new(Rc::clone(&once));
+    let once = Once::new(&local.spare, site, callback);
+    let handle = Handle::of(&once);
     if local.closed.get() {
-        handle.cancel();
+        once.cancel();
     } else {
-        local.push_callback(once);
+        local.push_once(once);
     }
     handle
 }
@@ -251,7 +241,7 @@ impl fmt::Debug for Spawner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spawner")
             .field("ready", &self.ready_len())
-            .field("tasks", &self.local().alive.get())
+            .field("tasks", &self.local().alive())
             .finish()
     }
 }

@@ -1,5 +1,6 @@
 //! Tasks: what they carry, how they are driven, the handle, and the list of those that live.
 
+pub(crate) mod done;
 mod eager;
 pub(crate) mod extras;
 pub(crate) mod factory;
@@ -9,4 +10,5 @@ pub(crate) mod header;
 pub(crate) mod info;
 pub(crate) mod join_error;
 pub(crate) mod main;
+pub(crate) mod main_task;
 pub(crate) mod registry;

@@ -102,7 +102,8 @@ use crate::error_group::GroupError;
 /// [`GroupError::Failed`] with all errors, [`GroupError::Cancelled`] if the group was cancelled by itself.
 ///
 /// # Panics
-/// If the body or a child panicked, with that panic, after all have ended. A second panic is reported as lost.
+/// If the body or a child panicked, with that panic, after all have ended. It comes before errors, which are dropped then; a
+/// second panic is reported as lost.
 ///
 /// # Cancel safety
 /// Dropped before it has ended, it drops the body, then the children in the order of spawning; what each leaves to clean up is
@@ -167,6 +168,8 @@ type Boxed<'env, E> = Pin<Box<dyn Member<E> + 'env>>;
 struct Shared<'env, E> {
     /// The children, and one place without a future for the body, which is kept by whoever runs the group.
     crowd: Crowd<Option<Boxed<'env, E>>, About>,
+    /// The body is in the crowd: it has not ended.
+    body: Cell<bool>,
     /// Nobody is taken in any more.
     closed: Cell<bool>,
     /// `cancel()` was called.
@@ -179,6 +182,7 @@ impl<'env, E: 'env> TaskGroup<'env, E> {
         crowd.insert(None, About::body());
         Self(Rc::new(Shared {
             crowd,
+            body: Cell::new(true),
             closed: Cell::new(false),
             cancelled: Cell::new(false),
         }))
@@ -271,12 +275,7 @@ impl<'env, E: 'env> TaskGroup<'env, E> {
 
     /// How many children have not ended.
     pub fn len(&self) -> usize {
-        self.0
-            .crowd
-            .about()
-            .iter()
-            .filter(|about| about.is_child())
-            .count()
+        self.0.crowd.len() - usize::from(self.0.body.get())
     }
 
     /// Whether no child is left.

@@ -1,7 +1,5 @@
 //! Wait labels: what a suspended task is waiting for.
 
-use crate::context;
-
 /// What kind of thing a task waits for.
 ///
 /// An awaitable that has nothing to give yet labels the task before it answers `Pending`; the executor takes the label
@@ -22,7 +20,7 @@ use crate::context;
 /// # task.cancel();
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Waits(u8);
+pub struct Waits(pub(crate) u8);
 
 impl Waits {
     /// No label: the task runs, is about to, or waits on something that does not say what it is.
@@ -51,16 +49,6 @@ impl Waits {
     pub const CHILDREN: Self = Self(18);
     /// For something that a program labels itself.
     pub const OTHER: Self = Self(255);
-
-    /// Labels the task that is being polled, if one is. `detail` tells apart things of the same kind.
-    #[inline]
-    pub fn label(self, detail: u32) {
-        context::with_task(|task| {
-            if let Some(header) = task {
-                header.label(self, detail);
-            }
-        });
-    }
 
     /// The label in words, as reports print it.
     pub const fn as_str(self) -> &'static str {

@@ -9,7 +9,6 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
-use futures_util::StreamExt;
 use harness::{Gate, Log, count_polls, executor, on_drop, poll_once, yield_now, yield_times};
 use rondel_executor::{
     Either, Executor, JoinError, Shield, Spawner, as_completed, gather, race, select, shield,
@@ -350,17 +349,6 @@ fn as_completed_yields_in_the_order_of_the_ends_and_next_can_be_dropped() {
         assert_eq!(completed.next().await, None);
         assert!(completed.is_empty());
     });
-}
-
-#[test]
-fn as_completed_is_a_stream() {
-    let ended: Vec<_> = run(as_completed([2, 0, 1].map(|turns| async move {
-        yield_times(turns).await;
-        turns
-    }))
-    .map(|(_, turns)| turns)
-    .collect());
-    assert_eq!(ended, [0, 1, 2]);
 }
 
 #[test]

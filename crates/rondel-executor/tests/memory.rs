@@ -181,7 +181,7 @@ fn wakes_yields_and_turns_allocate_nothing() {
 }
 
 #[test]
-fn calling_soon_allocates_once_and_a_callback_queued_again_never() {
+fn calling_soon_allocates_for_large_closures_only_and_a_callback_queued_again_never() {
     struct Again;
     impl Callback for Again {
         fn call(self: Rc<Self>) {}
@@ -190,15 +190,30 @@ fn calling_soon_allocates_once_and_a_callback_queued_again_never() {
         }
     }
     let executor = warm();
-    let value = [1_u64; 4];
-    let (counted, _handle) = tally(|| {
-        executor.call_soon(move || {
-            std::hint::black_box(value);
-        })
-    });
-    assert_eq!(counted.allocations, 1);
+    let call = |expected| {
+        let value = [1_usize; 5];
+        let small = allocations(|| {
+            executor.call_soon(move || {
+                std::hint::black_box(value);
+            });
+        });
+        let value = [1_usize; 6];
+        let large = allocations(|| {
+            executor.call_soon(move || {
+                std::hint::black_box(value);
+            });
+        });
+        assert_eq!((small, large), expected);
+    };
+    call((0, 1));
     assert_eq!(allocations(|| executor.run_until_idle()), 0);
+    for _ in 0..100 {
+        call((0, 1));
+        executor.run_until_idle();
+    }
     let (spawner, again) = (executor.spawner(), Rc::new(Again));
+    spawner.push(Rc::clone(&again) as _);
+    executor.run_until_idle();
     let counted = allocations(|| {
         for _ in 0..100 {
             spawner.push(Rc::clone(&again) as _);
@@ -208,6 +223,37 @@ fn calling_soon_allocates_once_and_a_callback_queued_again_never() {
     assert_eq!(counted, 0);
     let handle = executor.call_soon(|| ());
     assert_eq!(allocations(|| assert!(handle.cancel())), 0);
+}
+
+#[test]
+fn a_block_whose_handle_lives_on_is_not_used_again() {
+    let executor = warm();
+    let handles: Vec<_> = (0..100)
+        .map(|index| executor.call_soon(move || drop(hold(Rc::new(index)))))
+        .collect();
+    executor.run_until_idle();
+    let next: Vec<_> = (0..100).map(|_| executor.call_soon(|| ())).collect();
+    assert!(handles.iter().all(|handle| !handle.is_pending()));
+    assert!(next.iter().all(|handle| handle.is_pending()));
+    assert!(next.iter().step_by(2).all(|handle| handle.cancel()));
+    executor.run_until_idle();
+    let cancelled = next.iter().filter(|handle| handle.cancelled());
+    assert_eq!(cancelled.count(), 50);
+    assert!(!handles.iter().any(|handle| handle.cancelled()));
+}
+
+#[test]
+fn spare_blocks_are_bounded() {
+    let executor = warm();
+    let (counted, ()) = tally(|| {
+        for _ in 0..100_000 {
+            executor.call_soon(|| ());
+        }
+        executor.run_until_idle();
+    });
+    // A queue of 100,000 words, which is kept, and little else.
+    let kept = counted.bytes - (128 << 10) * 8;
+    assert!((0..100_000).contains(&kept), "{kept} bytes are kept");
 }
 
 #[test]

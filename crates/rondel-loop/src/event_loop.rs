@@ -429,7 +429,7 @@ impl<'s> Run<'s> {
     ) -> Result<Option<Result<F::Output, JoinError>>, RunError> {
         let state = self.state;
         let turn = state.executor.enter().ok_or(RunError::Running)?;
-        let mut budget = Budget::new();
+        let mut budget = Budget::new(state);
         if state.stopping.get() || state.shared.stop.load(Ordering::Acquire) {
             turn::look(state, &turn, &mut budget, Look::Around(Wait::Poll))?;
             state.stopping.set(false);
@@ -474,7 +474,7 @@ impl<'s> Run<'s> {
     fn once(&self, wait: Wait) -> Result<(), RunError> {
         let state = self.state;
         let turn = state.executor.enter().ok_or(RunError::Running)?;
-        let mut budget = Budget::new();
+        let mut budget = Budget::new(state);
         turn::flush(state);
         turn::look(state, &turn, &mut budget, Look::AndListen(wait))?;
         let mut left = state.executor.spawner().ready_len();

@@ -3,7 +3,7 @@
 //! A byte's way in begins here: the selector reports a key, [`Sources`] finds the source by it, the source notes what is
 //! ready and wakes whoever waits, through the ready queue. Trying comes first; only `WouldBlock` makes anybody wait.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -79,7 +79,7 @@ pub(crate) struct Source {
     readers: Waiters,
     writers: Waiters,
     /// Called, through the ready queue, whenever something becomes ready: instead of tasks that wait, or beside them.
-    callback: RefCell<Option<Rc<dyn Callback>>>,
+    callback: Cell<Option<Rc<dyn Callback>>>,
     closed: Cell<bool>,
 }
 
@@ -93,8 +93,8 @@ impl Source {
         let mut ready = self.ready.get();
         ready.on_event(readiness);
         self.ready.set(ready);
-        let callback = self.callback.borrow().clone();
-        if let Some(callback) = callback {
+        if let Some(callback) = self.callback.take() {
+            self.callback.set(Some(Rc::clone(&callback)));
             state.executor.spawner().push(callback);
         }
         if readiness.is_readable() {
@@ -108,7 +108,7 @@ impl Source {
     /// The loop is closed: whoever waits learns it from the next attempt.
     pub(crate) fn on_close(&self) {
         self.closed.set(true);
-        self.callback.take();
+        drop(self.callback.take());
         self.readers.dismiss();
         self.writers.dismiss();
     }
@@ -122,7 +122,11 @@ struct Waiters {
     first: Cell<Option<Waker>>,
     /// Whether the first one waits; if not, it only has been.
     waiting: Cell<bool>,
-    others: RefCell<Vec<Waker>>,
+    #[allow(
+        clippy::box_collection,
+        reason = "hardly any source has some, and there may be many sources"
+    )]
+    others: Cell<Option<Box<Vec<Waker>>>>,
 }
 
 impl Waiters {
@@ -139,18 +143,21 @@ impl Waiters {
     }
 
     fn add_other(&self, waker: &Waker) {
-        let known = self
-            .others
-            .borrow()
+        let others = self.others.take();
+        let known = others
             .iter()
+            .flat_map(|others| others.iter())
             .any(|other| other.will_wake(waker));
+        self.others.set(others);
         if known {
             return;
         }
         // Cloning wakers is foreign code: nothing is borrowed, or taken out, meanwhile. So is dropping them.
         let waker = waker.clone();
         if self.waiting.get() {
-            self.others.borrow_mut().push(waker);
+            let mut others = self.others.take().unwrap_or_default();
+            others.push(waker);
+            self.others.set(Some(others));
         } else {
             self.waiting.set(true);
             let before = self.first.replace(Some(waker));
@@ -160,9 +167,13 @@ impl Waiters {
 
     #[inline]
     fn wake(&self) {
-        if !self.waiting.replace(false) {
-            return;
+        if self.waiting.get() {
+            self.wake_waiting();
         }
+    }
+
+    fn wake_waiting(&self) {
+        self.waiting.set(false);
         if let Some(first) = self.first.take() {
             first.wake_by_ref();
             match self.first.take() {
@@ -174,8 +185,8 @@ impl Waiters {
                 }
             }
         }
-        if !self.others.borrow().is_empty() {
-            for other in self.others.take() {
+        if let Some(others) = self.others.take() {
+            for other in *others {
                 other.wake();
             }
         }
@@ -237,7 +248,7 @@ impl Registration {
             ready: Cell::new(ready),
             readers: Waiters::default(),
             writers: Waiters::default(),
-            callback: RefCell::default(),
+            callback: Cell::default(),
             closed: Cell::new(false),
         });
         state.sources.borrow_mut().insert(Rc::clone(&source));

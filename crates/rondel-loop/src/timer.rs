@@ -15,7 +15,7 @@ pub(crate) use wheel::TimerKey;
 use wheel::Wheel;
 
 /// What happens at a deadline.
-pub(crate) enum Action {
+enum Action {
     Wake(Waker),
     Call(Rc<dyn Callback>),
 }
@@ -56,9 +56,23 @@ impl Timers {
         self.epoch.checked_add(Duration::from_nanos(nanos))
     }
 
-    pub(crate) fn insert(&self, deadline: Instant, action: Action) -> TimerKey {
+    // What is to be done comes as a pair of words, in registers, and becomes an action where it stays: an action made by
+    // the caller would be stored in halves and loaded whole, which stalls.
+
+    /// Has `waker` woken at `deadline`.
+    pub(crate) fn wake_at(&self, deadline: Instant, waker: Waker) -> TimerKey {
         let deadline = self.nanos(deadline);
-        self.wheel.borrow_mut().insert(deadline, action)
+        self.wheel
+            .borrow_mut()
+            .insert(deadline, Action::Wake(waker))
+    }
+
+    /// Has `callback` called at `deadline`.
+    pub(crate) fn call_at(&self, deadline: Instant, callback: Rc<dyn Callback>) -> TimerKey {
+        let deadline = self.nanos(deadline);
+        self.wheel
+            .borrow_mut()
+            .insert(deadline, Action::Call(callback))
     }
 
     /// Disarms; the action is dropped after the borrow.
@@ -179,7 +193,7 @@ impl TimerHandle {
         Self {
             handle,
             when,
-            key: state.timers.insert(when, Action::Call(callback)),
+            key: state.timers.call_at(when, callback),
             state: Rc::downgrade(state),
         }
     }

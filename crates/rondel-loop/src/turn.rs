@@ -19,64 +19,102 @@ use crate::error::RunError;
 use crate::readiness;
 use crate::state::State;
 
-/// After how many entries the clock is read first: reading it costs as much as a short entry.
+/// After how many entries the clock is read first: reading it costs more than a short entry.
 const FIRST_CHECK: u32 = 16;
 
 /// What a run of the loop may still do before it must look around.
 pub(crate) struct Budget {
-    entries: u32,
-    /// The number of entries at which the clock is read next.
-    next_check: u32,
+    /// Entries until the next check: all that is counted after an ordinary entry.
+    left: u32,
+    /// How many entries will have run by then.
+    check_at: u32,
+    /// When this run of entries began, or, if not `exact`, some time before.
     since: Instant,
-    /// Whether entries were long lately: then the clock is read after every one.
+    /// A look does not read the clock for us. Most runs are so short that even with the one before they keep the limit, and
+    /// then nobody needs to know when they began.
+    exact: bool,
+    /// When the clock was read last.
+    last_read: Instant,
+    /// Whether entries were long lately: then the clock is read before the first and after every one.
     slow: bool,
 }
 
 impl Budget {
-    pub(crate) fn new() -> Self {
-        Self {
-            entries: 0,
-            next_check: FIRST_CHECK,
-            since: Instant::now(),
+    pub(crate) fn new(state: &State) -> Self {
+        let now = state.now();
+        let mut budget = Self {
+            left: 0,
+            check_at: 0,
+            since: now,
+            exact: true,
+            last_read: now,
             slow: false,
-        }
+        };
+        budget.check_next(state, FIRST_CHECK);
+        budget
     }
 
     /// One more entry has run; `false` if it is time to look around.
     #[inline]
     fn spend(&mut self, state: &State) -> bool {
-        self.entries += 1;
-        if self.entries >= state.limits.entries {
-            return false;
-        }
-        self.entries < self.next_check || self.check_clock(state)
+        // Wraps if somebody goes on in spite of a `false`, as a single turn does; the next check is then far, not wrong.
+        self.left = self.left.wrapping_sub(1);
+        self.left != 0 || self.check(state)
+    }
+
+    fn check_next(&mut self, state: &State, at: u32) {
+        let at = at.min(state.limits.entries);
+        self.left = at - self.check_at.min(at);
+        self.check_at = at;
     }
 
     #[cold]
-    fn check_clock(&mut self, state: &State) -> bool {
+    fn check(&mut self, state: &State) -> bool {
         let limits = &state.limits;
+        let entries = self.check_at;
+        if entries >= limits.entries {
+            return false;
+        }
         if state.selector.is_virtual() {
             // No time passes there. What the system's clock says would only make one run differ from the next.
-            self.next_check = limits.entries;
+            self.check_next(state, limits.entries);
             return true;
         }
-        let spent = self.since.elapsed();
-        self.slow = spent > limits.time / 4;
-        self.next_check = if self.slow {
-            self.entries + 1
-        } else if spent.saturating_mul(limits.entries) < limits.time.saturating_mul(self.entries) {
+        let now = state.now();
+        self.last_read = now;
+        let spent = now.saturating_duration_since(self.since);
+        let short = spent <= limits.time / 4;
+        if !self.exact && !short {
+            // We have slept in between, or entries have become long: watch the next one.
+            self.since = now;
+            self.exact = true;
+            self.check_next(state, entries + 1);
+            return true;
+        }
+        self.slow = !short;
+        if self.slow {
+            self.check_next(state, entries + 1);
+        } else if spent.saturating_mul(limits.entries) < limits.time.saturating_mul(entries) {
             // At this pace the entries run out before the time does.
-            limits.entries
+            self.check_next(state, limits.entries);
         } else {
-            self.entries + FIRST_CHECK
-        };
+            self.check_next(state, entries + FIRST_CHECK);
+        }
         spent < limits.time
     }
 
-    fn renew(&mut self) {
-        self.entries = 0;
-        self.next_check = if self.slow { 1 } else { FIRST_CHECK };
-        self.since = Instant::now();
+    /// The loop has looked around; `now` if it knows.
+    fn renew(&mut self, state: &State, now: Option<Instant>) {
+        let now = if self.slow {
+            Some(now.unwrap_or_else(|| state.now()))
+        } else {
+            now
+        };
+        self.exact = now.is_some();
+        self.since = now.unwrap_or(self.last_read);
+        self.last_read = self.since;
+        self.check_at = 0;
+        self.check_next(state, if self.slow { 1 } else { FIRST_CHECK });
     }
 }
 
@@ -156,12 +194,13 @@ pub(crate) fn look(
         state.events.set(Some(events));
         waited?;
     }
-    if !state.timers.is_empty() {
-        state.timers.fire(state.now(), state);
+    let now = (!state.timers.is_empty()).then(|| state.now());
+    if let Some(now) = now {
+        state.timers.fire(now, state);
     }
     crate::signal::deliver(state);
     turn.drain_inbox();
-    budget.renew();
+    budget.renew(state, now);
     Ok(())
 }
 

@@ -83,13 +83,13 @@ pub async fn open_connection(
 #[derive(Clone)]
 #[must_use = "options do nothing by themselves: call `connect` or `open_connection`"]
 pub struct ConnectOptions {
-    timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     head_start: Option<Duration>,
     family: AddressFamily,
     local_v4: Option<SocketAddr>,
     local_v6: Option<SocketAddr>,
     nodelay: bool,
-    limit: Option<usize>,
+    pub(crate) limit: Option<usize>,
     resolver: Option<Rc<dyn Resolve>>,
 }
 

@@ -5,18 +5,31 @@
 //!   send:     write ──> queue ──> descriptor      whole, in order; at once, at the end of the turn, or as there is room
 //! ```
 //!
-//! Nothing above calls `recv` or `send`. The descriptor is closed when nobody needs it any more: after
+//! Nothing above calls `recv` or `send`; they are in `calls.rs`. The descriptor is closed when nobody needs it any more: after
 //! [`close`](Connection::close) as soon as the queue is sent, which needs no handle; after [`abort`](Connection::abort) at
 //! once; else with the last handle.
 //!
 //! Whoever waits for a descriptor is known to its [`Registration`]; while there is something queued that the system would not
 //! take, the registration also knows the connection, which is what keeps it alive without any handle.
 
+mod attend;
+mod calls;
+mod early;
 mod inbound;
+#[cfg(feature = "tls-core")]
+mod layer;
+#[cfg(not(feature = "tls-core"))]
+#[path = "engine/no_layer.rs"]
+mod layer;
 mod outbound;
+mod peer;
 mod send;
 mod spare;
 
+pub(crate) use attend::{Attendant, Received};
+#[cfg(feature = "tls-core")]
+pub(crate) use layer::{Clear, Layer};
+pub(crate) use peer::Peer;
 pub(crate) use send::{Goal, Urgency};
 
 use std::any::Any;
@@ -25,13 +38,15 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
-use std::time::Duration;
+use std::rc::{Rc, Weak};
 
-use rondel_loop::{LocalLoop, Registration};
+use rondel_loop::{LocalLoop, ReceiveBuffer, Registration};
 use rondel_sync::Event;
 
+use crate::engine::attend::Attendance;
+use crate::engine::early::Early;
 use crate::engine::inbound::Allowance;
+use crate::engine::layer::LayerSlot;
 use crate::engine::outbound::Outbound;
 use crate::error::{Attempt, ConnectionLost};
 
@@ -40,7 +55,8 @@ pub(crate) struct Connection {
     /// `None` once the descriptor is closed.
     registration: RefCell<Option<Rc<Registration>>>,
     local: LocalLoop,
-    peer: Option<SocketAddr>,
+    this: Weak<Self>,
+    peer: Peer,
     phase: Cell<Phase>,
     /// The first failure; it is what everything fails with from then on.
     fault: Cell<Option<Fault>>,
@@ -61,6 +77,13 @@ pub(crate) struct Connection {
     closed: OnceCell<Box<Event>>,
     /// Dropped when the descriptor is closed.
     guard: Cell<Option<Box<dyn Any>>>,
+    /// Who is called when there is something to do, if somebody is.
+    attendant: Cell<Option<Rc<dyn Attendant>>>,
+    attendance: Attendance,
+    /// What was received before there was an attendant.
+    early: Cell<Option<Box<Early>>>,
+    /// What stands between the descriptor and the users, if something does.
+    layer: LayerSlot,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +91,16 @@ enum Phase {
     Open,
     /// Everything queued is still to be sent, then it is closed.
     Closing,
+    /// Everything is sent; the peer's farewell is waited for.
+    #[cfg_attr(
+        not(feature = "tls-core"),
+        allow(dead_code, reason = "only layers have farewells")
+    )]
+    Lingering,
     Closed,
     Aborted,
+    /// Closed since the loop was.
+    Abandoned,
 }
 
 /// How far the end of what is sent has come.
@@ -137,11 +168,13 @@ impl fmt::Debug for Handle {
 
 impl Connection {
     /// Takes over a socket that is connected, non-blocking and registered.
-    pub(crate) fn open(registration: Registration, peer: Option<SocketAddr>) -> Handles {
+    pub(crate) fn open(registration: Registration, peer: impl Into<Peer>) -> Handles {
+        let peer = peer.into();
         let local = registration.local_loop().clone();
-        let connection = Rc::new(Self {
+        let connection = Rc::new_cyclic(|this| Self {
             registration: RefCell::new(Some(Rc::new(registration))),
             local,
+            this: Weak::clone(this),
             peer,
             phase: Cell::new(Phase::Open),
             fault: Cell::new(None),
@@ -158,6 +191,10 @@ impl Connection {
             }),
             closed: OnceCell::new(),
             guard: Cell::new(None),
+            attendant: Cell::default(),
+            attendance: Attendance::default(),
+            early: Cell::default(),
+            layer: LayerSlot::default(),
         });
         Handles {
             reader: Handle {
@@ -171,9 +208,25 @@ impl Connection {
         }
     }
 
-    /// The other end.
-    pub(crate) const fn peer(&self) -> Option<SocketAddr> {
-        self.peer
+    /// The other end's address, if it is one of the Internet's.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.peer.inet()
+    }
+
+    /// The other end, to be named.
+    pub(crate) fn peer_name(&self) -> Peer {
+        self.peer.clone()
+    }
+
+    /// The loop it belongs to.
+    pub(crate) const fn local_loop(&self) -> &LocalLoop {
+        &self.local
+    }
+
+    /// The loop's buffer, to receive into.
+    #[inline]
+    pub(crate) fn receive_buffer(&self) -> ReceiveBuffer {
+        self.local.receive_buffer()
     }
 
     /// The descriptor, as long as there is one. A share, since what is done with it may run foreign code that closes it.
@@ -200,7 +253,10 @@ impl Connection {
 
     /// Whether the descriptor is closed.
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(self.phase.get(), Phase::Closed | Phase::Aborted)
+        matches!(
+            self.phase.get(),
+            Phase::Closed | Phase::Aborted | Phase::Abandoned
+        )
     }
 
     /// Sends what is queued, then closes. What cannot be sent now is sent without any handle.
@@ -208,14 +264,22 @@ impl Connection {
         if self.is_closing() {
             return;
         }
+        self.say_farewell();
         self.phase.set(Phase::Closing);
         self.send_queued();
-        if self.is_closed() {
+        if self.phase.get() != Phase::Closing {
             // That was all, or it failed.
         } else if self.is_sent() {
-            self.close_descriptor(Phase::Closed);
+            self.close_sent();
         } else if self.local.is_closed() {
             self.abort();
+        }
+    }
+
+    /// Everything is sent.
+    fn close_sent(&self) {
+        if !self.linger() {
+            self.close_descriptor(Phase::Closed);
         }
     }
 
@@ -226,7 +290,7 @@ impl Connection {
         }
         self.discard_queue();
         if let Some(registration) = self.registration() {
-            set_reset(&registration);
+            calls::set_reset(&*registration);
         }
         self.close_descriptor(Phase::Aborted);
     }
@@ -239,7 +303,7 @@ impl Connection {
             Half::Writer => held.writer = false,
         }
         self.held.set(held);
-        if self.is_closing() {
+        if self.is_closing() || self.is_attended() {
             return;
         }
         if half == Half::Writer {
@@ -249,6 +313,7 @@ impl Connection {
             }
         }
         match (held.reader, held.writer) {
+            (false, false) if self.is_layered() => self.close(),
             (false, false) => self.close_descriptor(Phase::Closed),
             // In nearly all cases the reader goes in the same turn; then closing is all there is to do.
             (true, false) => self.finish_soon(),
@@ -271,6 +336,12 @@ impl Connection {
     pub(crate) fn into_fd(self: &Rc<Self>) -> io::Result<OwnedFd> {
         use std::os::fd::AsFd;
 
+        if self.is_layered() {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "the descriptor of a TLS connection is of no use without its keys",
+            ));
+        }
         self.send_all_possible();
         if let Some(fault) = self.fault.get() {
             return Err(self.lost(fault));
@@ -301,6 +372,8 @@ impl Connection {
             drop(registration);
         }
         let guard = self.guard.take();
+        // An attendant is told before those who wait.
+        self.changed();
         // Wakers are foreign code; everything is in order by now.
         if let Some(closed) = self.closed.get() {
             closed.set();
@@ -324,22 +397,22 @@ impl Connection {
         if self.phase.get() == Phase::Closing {
             self.close_descriptor(Phase::Closed);
         }
+        self.changed();
         self.lost(fault)
     }
 
     fn lost(&self, fault: Fault) -> io::Error {
+        if fault.attempt == Attempt::Layer
+            && let Some(failure) = self.layer_failure()
+        {
+            return failure;
+        }
         let source = match fault.code {
             Some(code) => io::Error::from_raw_os_error(code),
             None => fault.kind.into(),
         };
-        ConnectionLost::new(fault.attempt, self.peer, source).into()
+        ConnectionLost::new(fault.attempt, self.peer.clone(), source).into()
     }
-}
-
-/// Has the peer told by a reset when the descriptor is closed: what it got must not look whole.
-fn set_reset(registration: &Registration) {
-    // Only TCP knows this; a Unix socket's peer sees an end.
-    let _ = rustix::net::sockopt::set_socket_linger(registration, Some(Duration::ZERO));
 }
 
 fn closed_here() -> io::Error {
@@ -355,7 +428,7 @@ impl Drop for Connection {
         if let Some(registration) = self.registration.get_mut()
             && !self.outbound.get_mut().is_empty()
         {
-            set_reset(registration);
+            calls::set_reset(&**registration);
         }
     }
 }

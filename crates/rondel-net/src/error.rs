@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::engine::Peer;
+
 /// The system gave a connection up: reset by the peer, unreachable, timed out.
 ///
 /// It is what an [`io::Error`] from a connection holds; its kind is the system's. The first such failure is kept, and
@@ -27,7 +29,7 @@ use std::net::SocketAddr;
 #[derive(Debug)]
 pub struct ConnectionLost {
     attempt: Attempt,
-    peer: Option<SocketAddr>,
+    peer: Peer,
     source: io::Error,
 }
 
@@ -36,10 +38,16 @@ pub struct ConnectionLost {
 pub(crate) enum Attempt {
     Receive,
     Send,
+    /// What stands between the descriptor and its users has failed, and says itself with what.
+    #[cfg_attr(
+        not(feature = "tls-core"),
+        allow(dead_code, reason = "there are no layers")
+    )]
+    Layer,
 }
 
 impl ConnectionLost {
-    pub(crate) fn new(attempt: Attempt, peer: Option<SocketAddr>, source: io::Error) -> Self {
+    pub(crate) fn new(attempt: Attempt, peer: Peer, source: io::Error) -> Self {
         Self {
             attempt,
             peer,
@@ -47,22 +55,19 @@ impl ConnectionLost {
         }
     }
 
-    /// The other end; `None` if it was not known.
-    pub const fn peer(&self) -> Option<SocketAddr> {
-        self.peer
+    /// The other end's address; `None` if it was not known, or is none of the Internet's.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer.inet()
     }
 }
 
 impl fmt::Display for ConnectionLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.attempt {
-            Attempt::Receive => "receiving from ",
+            Attempt::Receive | Attempt::Layer => "receiving from ",
             Attempt::Send => "sending to ",
         })?;
-        match self.peer {
-            Some(peer) => write!(f, "{peer}: {}", self.source),
-            None => write!(f, "an unnamed peer: {}", self.source),
-        }
+        write!(f, "{}: {}", self.peer, self.source)
     }
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![forbid(unsafe_code)]
+// One file lifts this: the system calls for many datagrams at once (`udp/sys/linux.rs`).
+#![deny(unsafe_code)]
 
 mod connect;
 mod engine;
@@ -9,6 +10,14 @@ mod resolver;
 mod server;
 mod stream;
 mod tcp;
+#[cfg(feature = "tls-core")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls-core")))]
+pub mod tls;
+mod transport;
+#[cfg(feature = "udp")]
+mod udp;
+#[cfg(feature = "unix")]
+mod unix;
 
 pub use connect::{
     AddressFamily, AttemptStep, ConnectAttempt, ConnectError, ConnectErrorKind, ConnectOptions,
@@ -16,9 +25,36 @@ pub use connect::{
 };
 pub use error::{ConnectionLost, ReadError, WriteError};
 pub use resolver::{LookUp, Resolve, ResolveError, ResolveErrorKind, Resolver, Resolving, resolve};
-pub use server::{HandlerOutcome, Server, ServerOptions, ServerReport, start_server};
+pub use server::{
+    HandlerOutcome, Server, ServerOptions, ServerReport, create_server, start_server,
+};
 pub use stream::lines::Lines;
 pub use stream::reader::StreamReader;
 pub use stream::writer::StreamWriter;
 pub use tcp::listener::{Incoming, ListenOptions, TcpListener};
 pub use tcp::stream::TcpStream;
+pub use transport::Transport;
+pub use transport::endpoint::{NotAPair, connect_accepted_socket, create_connection};
+pub use transport::kind::{AnyProtocol, Buffered, Plain};
+pub use transport::protocol::{BufferedProtocol, Protocol, ProtocolPanicked};
+pub use transport::protocol_ref::{Busy, ProtocolRef};
+#[cfg(feature = "udp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "udp")))]
+pub use udp::{
+    batch::{Datagram, RecvBatch},
+    dispatch::DatagramProtocolRef,
+    endpoint::{DatagramOptions, create_datagram_endpoint},
+    error::{DatagramError, Truncated},
+    icmp::IcmpError,
+    options::UdpOptions,
+    protocol::DatagramProtocol,
+    socket::UdpSocket,
+    transport::DatagramTransport,
+};
+#[cfg(feature = "unix")]
+#[cfg_attr(docsrs, doc(cfg(feature = "unix")))]
+pub use unix::{
+    PeerCredentials, ToUnixAddr, UnixListenOptions, UnixListener, UnixStream,
+    create_unix_connection, create_unix_server, open_unix_connection, peer_credentials,
+    start_unix_server,
+};

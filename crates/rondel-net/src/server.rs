@@ -2,11 +2,13 @@
 
 mod acceptor;
 mod handler;
+pub(crate) mod listening;
 mod sessions;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,10 +16,15 @@ use rondel_loop::timeout;
 
 use crate::connect::ToTarget;
 use crate::server::acceptor::Acceptor;
+use crate::server::handler::{Prelude, Start};
+use crate::server::listening::Listening;
 use crate::server::sessions::Sessions;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
 use crate::tcp::listener::{ListenOptions, TcpListener};
+#[cfg(feature = "tls-core")]
+use crate::tls::ServerTls;
+use crate::transport::kind::AnyProtocol;
 
 pub use handler::HandlerOutcome;
 
@@ -71,6 +78,51 @@ where
     ServerOptions::new().serve(handler, target).await
 }
 
+/// Starts a server: for each connection to `target`, `factory` makes a protocol, which is called with what the connection
+/// brings. asyncio: `create_server`.
+///
+/// All is as with [`start_server`], but that there are no tasks. A factory that panics costs its connection, and is reported
+/// to the loop's exception handler. A [`Server`] that is dropped stops listening; its connections live on, until
+/// [`close_clients`](Server::close_clients), [`abort_clients`](Server::abort_clients) or [`shutdown`](Server::shutdown).
+///
+/// # Errors
+/// As [`start_server`].
+///
+/// # Cancel safety
+/// As [`start_server`].
+///
+/// # Panics
+/// If no loop is running on this thread.
+///
+/// ```
+/// use rondel_net::{Protocol, Transport, create_server, open_connection};
+/// use std::{io, time::Duration};
+///
+/// struct Shout;
+///
+/// impl Protocol for Shout {
+///     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+///         let _ = transport.write(&data.to_ascii_uppercase());
+///     }
+/// }
+///
+/// # rondel_loop::run(async {
+/// let server = create_server(|| Shout, "127.0.0.1:0").await?;
+/// let (mut reader, writer) = open_connection(server.local_addrs()[0]).await?;
+/// writer.write_all(b"hello\n").await?;
+/// assert_eq!(reader.read_line().await?, b"HELLO\n");
+/// writer.close();
+/// assert!(server.shutdown(Duration::from_secs(1)).await.is_clean());
+/// # Ok::<(), io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+pub async fn create_server<P: AnyProtocol<Kind>, Kind: 'static>(
+    factory: impl FnMut() -> P + 'static,
+    target: impl ToTarget,
+) -> io::Result<Server> {
+    ServerOptions::new().serve_protocol(factory, target).await
+}
+
 /// Sets a [`Server`] up.
 ///
 /// ```
@@ -92,6 +144,10 @@ where
 pub struct ServerOptions {
     listen: ListenOptions,
     limit: Option<usize>,
+    most: Option<usize>,
+    paused: bool,
+    #[cfg(feature = "tls-core")]
+    tls: Option<ServerTls>,
 }
 
 impl ServerOptions {
@@ -113,6 +169,38 @@ impl ServerOptions {
         self
     }
 
+    /// How many connections there are at most, those included whose handler has not ended; others wait to be accepted, as many
+    /// as the backlog holds. 0 is taken for 1. Default: no limit but descriptors.
+    pub fn max_connections(mut self, most: impl Into<Option<usize>>) -> Self {
+        self.most = most.into();
+        self
+    }
+
+    /// Speaks TLS on every connection: handlers and protocols begin when hands have been shaken. A connection whose handshake fails
+    /// is closed and not reported: anybody can bring that about. asyncio: `ssl`.
+    #[cfg(feature = "tls-core")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls-core")))]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// What has to be done with a connection before it is served.
+    fn prelude(&self) -> Prelude {
+        #[cfg(feature = "tls-core")]
+        if let Some(tls) = &self.tls {
+            return Prelude::Tls(tls.clone());
+        }
+        Prelude::None
+    }
+
+    /// Whether connections are accepted from the beginning. If not, they wait, as many as the backlog holds, until
+    /// [`Server::start_serving`] or [`Server::serve_forever`]. (asyncio does not even listen until then.) Default: yes.
+    pub fn start_serving(mut self, at_once: bool) -> Self {
+        self.paused = !at_once;
+        self
+    }
+
     /// Listens on `target` and starts serving; see [`start_server`].
     ///
     /// Of several addresses, those that this machine does not have are passed over, if there is one that it has; and the
@@ -131,11 +219,33 @@ impl ServerOptions {
         H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
         R: HandlerOutcome + 'static,
     {
+        Ok(self.serve_on(handler, self.listen_at(target).await?))
+    }
+
+    /// Listens on `target` and has a protocol called for each connection; see [`create_server`].
+    ///
+    /// # Errors
+    /// As [`start_server`]; nothing listens then.
+    ///
+    /// # Cancel safety
+    /// As [`start_server`].
+    ///
+    /// # Panics
+    /// If no loop is running on this thread.
+    pub async fn serve_protocol<P: AnyProtocol<Kind>, Kind: 'static>(
+        &self,
+        factory: impl FnMut() -> P + 'static,
+        target: impl ToTarget,
+    ) -> io::Result<Server> {
+        Ok(self.serve_protocol_on(factory, self.listen_at(target).await?))
+    }
+
+    async fn listen_at(&self, target: impl ToTarget) -> io::Result<Vec<TcpListener>> {
         let target = target
             .to_target()
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let addrs = target.resolve(None).await?;
-        Ok(self.serve_on(handler, self.listen_on(&addrs)?))
+        self.listen_on(&addrs)
     }
 
     fn listen_on(&self, addrs: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
@@ -173,11 +283,65 @@ impl ServerOptions {
         H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
         R: HandlerOutcome + 'static,
     {
-        let sessions = Sessions::new(handler::start(handler, self.limit));
+        self.start_tasks(handler, listeners)
+    }
+
+    /// The same, with a protocol for each connection; see [`create_server`].
+    ///
+    /// # Panics
+    /// If no loop is running on this thread.
+    pub fn serve_protocol_on<P: AnyProtocol<Kind>, Kind: 'static>(
+        &self,
+        factory: impl FnMut() -> P + 'static,
+        listeners: impl IntoIterator<Item = TcpListener>,
+    ) -> Server {
+        self.start_protocols(factory, listeners)
+    }
+
+    pub(crate) fn start_tasks<H, R, L: Listening + 'static>(
+        &self,
+        handler: H,
+        listeners: impl IntoIterator<Item = L>,
+    ) -> Server
+    where
+        H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
+        R: HandlerOutcome + 'static,
+    {
+        self.start(
+            handler::start(handler, self.limit, self.prelude()),
+            listeners,
+        )
+    }
+
+    pub(crate) fn start_protocols<P, Kind, L>(
+        &self,
+        factory: impl FnMut() -> P + 'static,
+        listeners: impl IntoIterator<Item = L>,
+    ) -> Server
+    where
+        P: AnyProtocol<Kind>,
+        Kind: 'static,
+        L: Listening + 'static,
+    {
+        self.start(handler::start_protocol(factory, self.prelude()), listeners)
+    }
+
+    fn start<L: Listening + 'static>(
+        &self,
+        start: Start,
+        listeners: impl IntoIterator<Item = L>,
+    ) -> Server {
+        let most = self.most.map_or(usize::MAX, |most| most.max(1));
+        let sessions = Sessions::new(start, most);
         let acceptors = listeners
             .into_iter()
-            .map(|listener| Acceptor::start(listener, self.listen.backlog_size(), &sessions))
+            .map(|listener| {
+                Acceptor::start(Rc::new(listener), self.listen.backlog_size(), &sessions)
+            })
             .collect();
+        if !self.paused {
+            sessions.start_serving();
+        }
         Server {
             sessions,
             acceptors,
@@ -185,7 +349,7 @@ impl ServerOptions {
     }
 }
 
-/// A server that accepts connections and owns the tasks that handle them. asyncio: `Server`.
+/// A server that accepts connections and owns the tasks that handle them, or has protocols called. asyncio: `Server`.
 ///
 /// Dropped, it stops listening and cancels its handlers; [`shutdown`](Server::shutdown) gives them time. Connections that a
 /// handler has passed on live on. `!Send`.
@@ -222,13 +386,35 @@ impl Server {
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.acceptors
             .iter()
-            .map(|acceptor| acceptor.local_addr())
+            .filter_map(|acceptor| acceptor.local_addr())
             .collect()
     }
 
-    /// Whether it accepts connections.
+    fn names(&self) -> Vec<&str> {
+        self.acceptors
+            .iter()
+            .map(|acceptor| acceptor.name())
+            .collect()
+    }
+
+    /// Calls `look` with each socket it listens on, for options that have no method here; see the crate `socket2`. With none
+    /// after it was closed.
+    pub fn for_each_socket(&self, mut look: impl FnMut(BorrowedFd<'_>)) {
+        for acceptor in &self.acceptors {
+            if let Some(listener) = acceptor.listener() {
+                look(listener.registration().as_fd());
+            }
+        }
+    }
+
+    /// Begins to accept connections, unless it does already, or was closed; see [`ServerOptions::start_serving`].
+    pub fn start_serving(&self) {
+        self.sessions.start_serving();
+    }
+
+    /// Whether it accepts connections: from when it was started until it is closed.
     pub fn is_serving(&self) -> bool {
-        !self.sessions.is_closed()
+        self.sessions.is_serving()
     }
 
     /// How many connections are open, or have a handler that runs.
@@ -244,6 +430,23 @@ impl Server {
         self.sessions.close();
     }
 
+    /// Closes every connection that is open, when what is queued for it has been sent. Handlers learn it from reading and
+    /// writing, protocols by `connection_lost`.
+    pub fn close_clients(&self) {
+        for connection in self.sessions.open() {
+            connection.close();
+        }
+    }
+
+    /// Aborts every connection that is open, be its peer stuck or not; gives their number. Their peers see a reset.
+    pub fn abort_clients(&self) -> usize {
+        let open = self.sessions.open();
+        for connection in &open {
+            connection.abort();
+        }
+        open.len()
+    }
+
     /// Waits until the server was closed, and every connection is closed and every handler has ended.
     ///
     /// # Cancel safety
@@ -256,9 +459,12 @@ impl Server {
 
     /// Serves until somebody [closes](Server::close) the server, and every connection is closed and every handler has ended.
     ///
+    /// # Errors
+    /// `AlreadyExists` if somebody else waits so, `NotConnected` if the server is closed.
+    ///
     /// # Cancel safety
     /// Dropped, it closes the server, as in asyncio; handlers run on.
-    pub async fn serve_forever(&self) {
+    pub async fn serve_forever(&self) -> io::Result<()> {
         struct Close<'s>(&'s Server);
 
         impl Drop for Close<'_> {
@@ -267,8 +473,22 @@ impl Server {
             }
         }
 
+        if self.sessions.is_closed() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotConnected,
+                "the server is closed",
+            ));
+        }
+        let Some(_only) = self.sessions.serve_for_ever() else {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the server is being served for ever already",
+            ));
+        };
         let _close = Close(self);
+        self.start_serving();
         self.wait_closed().await;
+        Ok(())
     }
 
     /// Ends well: stops listening, gives handlers and connections `grace` to end by themselves, then cancels the handlers
@@ -289,7 +509,7 @@ impl Server {
         self.sessions
             .until(|sessions| sessions.handlers() == 0)
             .await;
-        let aborted = self.sessions.abort();
+        let aborted = self.abort_clients();
         self.wait_closed().await;
         ServerReport { cancelled, aborted }
     }
@@ -305,7 +525,7 @@ impl Drop for Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("local_addrs", &self.local_addrs())
+            .field("listens_on", &self.names())
             .field("is_serving", &self.is_serving())
             .field("connections", &self.connections())
             .finish_non_exhaustive()

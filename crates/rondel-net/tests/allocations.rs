@@ -10,6 +10,7 @@ use std::io::{Read, Write};
 
 use pair::*;
 use rondel_loop::run;
+use rondel_net::{Protocol, Transport};
 
 struct Counting;
 
@@ -102,6 +103,41 @@ fn neither_do_joined_writes_and_exact_reads() {
             peer.read_exact(&mut echoed).unwrap();
         }
         assert_eq!(allocations(), before);
+    })
+    .unwrap();
+}
+
+#[test]
+fn neither_do_a_protocols_round_trips() {
+    struct Echo;
+    impl Protocol for Echo {
+        fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+            transport.write(data).unwrap();
+        }
+    }
+
+    run(async {
+        for size in [1, 16, 1024, 20_000] {
+            let (ours, mut peer) = pair();
+            let (transport, _) = ours.into_transport(Echo);
+            let message = pattern(0, size);
+            let mut echoed = vec![0; size];
+            let mut before = 0;
+            for round in 0..60 {
+                if round == 10 {
+                    before = allocations();
+                }
+                peer.write_all(&message).unwrap();
+                peer.set_nonblocking(true).unwrap();
+                while peer.peek(&mut echoed).unwrap_or(0) < size {
+                    rondel_loop::yield_now().await;
+                }
+                peer.set_nonblocking(false).unwrap();
+                peer.read_exact(&mut echoed).unwrap();
+            }
+            assert_eq!(allocations(), before, "{size} bytes");
+            transport.abort();
+        }
     })
     .unwrap();
 }

@@ -14,7 +14,10 @@ use cancel::cancel_at;
 use futures_util::FutureExt;
 use pair::*;
 use rondel_loop::{EventLoop, LocalLoop, run, spawn, yield_now};
-use rondel_net::{StreamReader, StreamWriter, TcpListener, TcpStream, start_server};
+use rondel_net::{
+    Protocol, StreamReader, StreamWriter, TcpListener, TcpStream, Transport, create_connection,
+    create_server, start_server,
+};
 
 const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
@@ -164,6 +167,90 @@ fn a_thousand_connections_leave_nothing() {
         assert_eq!(counts(), counts_before);
         let grown = LIVE.get() - live_before;
         // Queues may have grown; a connection each would be hundreds of thousands.
+        assert!(grown < 20_000, "{grown} bytes more than before");
+        assert!(server.shutdown(Duration::from_secs(60)).await.is_clean());
+    })
+    .unwrap();
+}
+
+struct Quiet;
+
+impl Protocol for Quiet {
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        transport.write(data).unwrap();
+    }
+}
+
+/// Keeps its transport, as most do.
+#[derive(Default)]
+struct Keeper(Option<Transport>);
+
+impl Protocol for Keeper {
+    fn connection_made(&mut self, transport: &Transport) {
+        self.0 = Some(transport.clone());
+    }
+}
+
+#[test]
+fn an_idle_protocol_takes_little() {
+    let _alone = alone();
+    run(async {
+        // The first ones grow what is grown in steps, and have the loop's buffer made.
+        let mut peers = Vec::with_capacity(300);
+        let mut attach = |count| {
+            for _ in 0..count {
+                let (ours, peer) = pair();
+                drop(ours.into_transport(Keeper::default()));
+                peers.push(peer);
+            }
+        };
+        attach(200);
+        settle().await;
+        let before = LIVE.get();
+        attach(50);
+        settle().await;
+        let each = (LIVE.get() - before) / 50;
+        let limit = if cfg!(polling_test_poll_backend) {
+            1024
+        } else {
+            512
+        };
+        assert!(each <= limit, "{each} bytes");
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_thousand_connections_of_protocols_leave_nothing() {
+    let _alone = alone();
+    run(async {
+        let server = create_server(|| Quiet, ANY).await.unwrap();
+        let addr = server.local_addrs()[0];
+        let mut before = None;
+        for round in 0..1100 {
+            if round == 100 {
+                until_idle(&server).await;
+                before = Some((counts(), LIVE.get()));
+            }
+            let (transport, _) = create_connection(Keeper::default, addr).await.unwrap();
+            transport.write(b"once").unwrap();
+            yield_now().await;
+            match round % 5 {
+                0 => transport.close(),
+                1 => transport.abort(),
+                2 => transport.write_eof().unwrap(),
+                3 => drop(transport.clone().into_streams(b"").unwrap()),
+                _ => {
+                    transport.replace_protocol(Quiet);
+                    transport.close();
+                }
+            }
+            let _ = transport.wait_closed().await;
+        }
+        until_idle(&server).await;
+        let (counts_before, live_before) = before.unwrap();
+        assert_eq!(counts(), counts_before);
+        let grown = LIVE.get() - live_before;
         assert!(grown < 20_000, "{grown} bytes more than before");
         assert!(server.shutdown(Duration::from_secs(60)).await.is_clean());
     })
@@ -345,5 +432,5 @@ fn a_loop_that_closes_lets_go_of_everything() {
 }
 
 async fn server_forever(server: rondel_net::Server) {
-    server.serve_forever().await;
+    server.serve_forever().await.unwrap();
 }

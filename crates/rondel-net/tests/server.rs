@@ -353,7 +353,7 @@ fn serve_forever_ends_when_it_is_closed_and_closes_when_it_is_dropped() {
         yield_now().await;
         assert!(!serving.is_finished());
         server.close();
-        serving.await.unwrap();
+        serving.await.unwrap().unwrap();
 
         let server = Rc::new(start_server(echo, ANY).await.unwrap());
         let serving = {

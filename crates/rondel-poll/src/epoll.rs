@@ -343,20 +343,28 @@ fn flags_of(interest: Interest, mode: Mode) -> EventFlags {
     flags
 }
 
+/// Our flags are epoll's, but for one that is moved down.
+#[inline]
 fn readiness_of(flags: u32) -> Readiness {
-    let flags = EventFlags::from_bits_retain(flags);
-    let mut readiness = Readiness::EMPTY;
-    for (flag, bit) in [
-        (EventFlags::IN, Readiness::READABLE),
-        (EventFlags::OUT, Readiness::WRITABLE),
-        (EventFlags::RDHUP, Readiness::READ_CLOSED),
-        (EventFlags::HUP, Readiness::HANGUP),
-        (EventFlags::ERR, Readiness::ERROR),
-        (EventFlags::PRI, Readiness::PRIORITY),
-    ] {
-        if flags.contains(flag) {
-            readiness |= bit;
-        }
-    }
-    readiness
+    let low = Readiness::READABLE
+        .with(Readiness::PRIORITY)
+        .with(Readiness::WRITABLE)
+        .with(Readiness::ERROR)
+        .with(Readiness::HANGUP);
+    let read_closed = (flags / READ_CLOSED_STEP) as u8;
+    (Readiness::of_bits(flags as u8) & low)
+        | (Readiness::of_bits(read_closed) & Readiness::READ_CLOSED)
 }
+
+/// From our flag to `EPOLLRDHUP`.
+const READ_CLOSED_STEP: u32 = EventFlags::RDHUP.bits() / Readiness::READ_CLOSED.bits() as u32;
+
+const _: () = {
+    assert!(EventFlags::IN.bits() == Readiness::READABLE.bits() as u32);
+    assert!(EventFlags::PRI.bits() == Readiness::PRIORITY.bits() as u32);
+    assert!(EventFlags::OUT.bits() == Readiness::WRITABLE.bits() as u32);
+    assert!(EventFlags::ERR.bits() == Readiness::ERROR.bits() as u32);
+    assert!(EventFlags::HUP.bits() == Readiness::HANGUP.bits() as u32);
+    assert!(EventFlags::RDHUP.bits() == Readiness::READ_CLOSED.bits() as u32 * READ_CLOSED_STEP);
+    assert!(READ_CLOSED_STEP.is_power_of_two());
+};

@@ -148,22 +148,34 @@ pub enum Mode {
 pub struct Readiness(u8);
 
 impl Readiness {
+    // Each flag is the bit that epoll uses for it, but for `EPOLLRDHUP`, which does not fit.
+
     /// No flag.
     pub const EMPTY: Self = Self(0);
     /// There is something to read or to accept.
     pub const READABLE: Self = Self(1);
     /// There is room to write, or a connection attempt has ended.
-    pub const WRITABLE: Self = Self(1 << 1);
+    pub const WRITABLE: Self = Self(1 << 2);
     /// The peer will not send any more (its FIN has come; `EPOLLRDHUP`). What it
     /// sent before is still to be read; after that a read returns 0.
-    pub const READ_CLOSED: Self = Self(1 << 2);
+    pub const READ_CLOSED: Self = Self(1 << 5);
     /// Both directions have ended (`EPOLLHUP`).
-    pub const HANGUP: Self = Self(1 << 3);
+    pub const HANGUP: Self = Self(1 << 4);
     /// There is an error to be fetched, by the next call or by `SO_ERROR`
     /// (`EPOLLERR`). On a pipe's writing end: nobody reads any more.
-    pub const ERROR: Self = Self(1 << 4);
+    pub const ERROR: Self = Self(1 << 3);
     /// There is urgent data, or what the device calls so (`EPOLLPRI`).
-    pub const PRIORITY: Self = Self(1 << 5);
+    pub const PRIORITY: Self = Self(1 << 1);
+
+    #[cfg(target_os = "linux")]
+    pub(crate) const fn of_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
 
     /// `|` for constants.
     pub(crate) const fn with(self, other: Self) -> Self {

@@ -2,20 +2,45 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+// Tasks and callbacks.
 pub use rondel_executor::{
-    DoneToken, Handle, Job, JobError, JoinError, LoopBound, Outcome, PanicPayload, RemoteError,
-    RemoteTask, Task, TaskId, TaskInfo, ThreadPool,
+    DoneToken, Handle, JoinError, NewTask, Outcome, PanicPayload, RemoteError, RemoteTask, Task,
+    TaskFactory, TaskId, TaskInfo, TaskSet,
 };
+
+// Composing.
+pub use rondel_executor::{
+    AsCompleted, Cancelled, Child, ChildInfo, Done, DynError, Either, ErrorGroup, GroupError,
+    ReturnWhen, Shield, TaskGroup, TaskScope, Wait, as_completed, gather, race, select, shield,
+    task_group, task_scope, try_gather, wait,
+};
+
+// Cancelling, and cleaning up.
+pub use rondel_executor::{
+    CancelOnDrop, CancelToken, Cancellable, Defer, bracket, cancel_and_wait, defer, finally, leave,
+    shielded,
+};
+
+// Values of a task, and threads.
+pub use rondel_executor::{
+    Job, JobError, LoopBound, NoTask, SendTaskLocals, TaskLocal, TaskLocals, ThreadPool,
+};
+
+// The loop.
 pub use rondel_loop::{
-    Builder, EventLoop, ExceptionContext, ExceptionHandler, LocalLoop, LoopClosed, LoopHandle,
-    NoRunningLoop, Outstanding, RunError, RunOptions, Runner, TimerHandle, call_soon, interval,
-    interval_at, run, run_in_executor, signal, sleep, sleep_until, spawn, time, timeout,
-    timeout_at, to_thread, yield_now,
+    Builder, CallbackToken, CancelScope, Deferred, DeferredError, EventLoop, ExceptionContext,
+    ExceptionHandler, LocalLoop, LoopClosed, LoopHandle, NoRunningLoop, Outstanding, Promise,
+    RemotePromise, RemoteSetError, RunError, RunOptions, Runner, ScopeCancelled, Settled,
+    SharedDeferred, TimerHandle, all_tasks, call_soon, current_task, interval, interval_at,
+    move_on_after, move_on_at, promise, run, run_in_executor, signal, sleep, sleep_until, spawn,
+    spawn_eager, time, timeout, timeout_at, to_thread, yield_now,
 };
 
 #[cfg(feature = "net")]
 #[cfg_attr(docsrs, doc(cfg(feature = "net")))]
-pub use rondel_net::{self as net, open_connection, start_server};
+pub use rondel_net::{
+    self as net, create_connection, create_server, open_connection, start_server,
+};
 
 /// Synchronisation between the tasks of a loop.
 pub use rondel_sync as sync;
@@ -39,12 +64,15 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        EventLoop, LocalLoop, LoopHandle, RunError, Task, interval, run, sleep, spawn, timeout,
-        to_thread, yield_now,
+        CancelScope, CancelToken, EventLoop, LocalLoop, LoopHandle, RunError, Task, TaskGroup,
+        TaskSet, as_completed, bracket, defer, gather, interval, move_on_after, race, run, select,
+        shield, sleep, spawn, task_group, task_scope, timeout, to_thread, try_gather, wait,
+        yield_now,
     };
     #[cfg(feature = "net")]
     pub use crate::{
-        net::{StreamReader, StreamWriter, TcpListener, TcpStream},
+        create_connection, create_server,
+        net::{Protocol, StreamReader, StreamWriter, TcpListener, TcpStream, Transport},
         open_connection, start_server,
     };
 }

@@ -5,22 +5,23 @@
 //! drained the socket, unless the peer has closed its side (then the end is still to be read).
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_nodelay;
-use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, recvfrom, send, sendto};
 
-use super::{Contender, SHARED_BUFFER, no_job};
+use super::{Contender, DATAGRAM_BUFFER, SHARED_BUFFER, no_job};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "limit",
     what: "a hand-written epoll loop, one shared 256 KiB buffer; network only",
     micro: no_job,
     serve: Some(serve),
+    serve_datagrams: Some(serve_datagrams),
 };
 
 const EVENTS: usize = 1024;
@@ -65,6 +66,32 @@ fn serve(listener: TcpListener) -> io::Result<()> {
                     connections[fd] = None;
                 }
             }
+        }
+    }
+}
+
+/// Datagrams: a receive, and a send to where it came from, until there is nothing.
+fn serve_datagrams(socket: UdpSocket) -> io::Result<()> {
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    let interest = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+    epoll::add(&epoll, &socket, EventData::new_u64(0), interest)?;
+    let mut buffer = vec![0; DATAGRAM_BUFFER];
+    let mut events = Vec::with_capacity(1);
+    loop {
+        events.clear();
+        match epoll::wait(&epoll, spare_capacity(&mut events), None) {
+            Err(Errno::INTR) => continue,
+            other => other?,
+        };
+        loop {
+            let (received, peer) = match recvfrom(&socket, &mut *buffer, RecvFlags::empty()) {
+                Ok((received, _, Some(peer))) => (received, peer),
+                Ok(_) => continue,
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(error.into()),
+            };
+            // On loopback there is always room.
+            sendto(&socket, &buffer[..received], SendFlags::empty(), &peer)?;
         }
     }
 }

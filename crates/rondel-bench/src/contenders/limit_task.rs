@@ -19,6 +19,7 @@ pub(super) const CONTENDER: Contender = Contender {
     what: "the smallest executor over async-task; neither clock nor I/O nor other threads",
     micro: task_jobs::<Smallest>,
     serve: None,
+    serve_datagrams: None,
 };
 
 enum Entry {

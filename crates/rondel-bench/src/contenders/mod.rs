@@ -13,12 +13,13 @@ mod tokio_tuned;
 
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use crate::workloads::net::Net;
 use crate::workloads::{Job, Kind, Micro, Workload};
 use crate::workloads::{compose, memory, sync, tasks, threads, timers};
 
@@ -27,6 +28,8 @@ pub(crate) const BASELINE: &str = "tokio";
 
 /// Buffer of an idiomatic echo server, per connection.
 const IDIOMATIC_BUFFER: usize = 16 * 1024;
+/// That of one of datagrams: any fits.
+const DATAGRAM_BUFFER: usize = 64 * 1024;
 /// Buffer of a server at its best, shared by all connections.
 const SHARED_BUFFER: usize = 256 * 1024;
 
@@ -38,6 +41,8 @@ pub(crate) struct Contender {
     micro: fn(Micro) -> Option<Job>,
     /// Its echo server, if it has one: serves until the process is killed.
     pub(crate) serve: Option<fn(TcpListener) -> io::Result<()>>,
+    /// The same for datagrams.
+    pub(crate) serve_datagrams: Option<fn(UdpSocket) -> io::Result<()>>,
 }
 
 /// They are told apart by their names.
@@ -49,6 +54,7 @@ impl PartialEq for Contender {
 
 pub(crate) const CONTENDERS: &[Contender] = &[
     rondel::CONTENDER,
+    rondel::PROTOCOL,
     tokio::CONTENDER,
     tokio_tuned::CONTENDER,
     smol::CONTENDER,
@@ -65,7 +71,8 @@ impl Contender {
     pub(crate) fn does(&self, workload: &Workload) -> bool {
         match workload.kind {
             Kind::Micro(micro) => self.job(micro).is_some(),
-            Kind::Net(_) => self.serve.is_some(),
+            Kind::Net(Net::Datagrams { .. }) => self.serve_datagrams.is_some(),
+            Kind::Net(Net::Echo { .. } | Net::Churn { .. }) => self.serve.is_some(),
         }
     }
 }

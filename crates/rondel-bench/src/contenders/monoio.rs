@@ -16,12 +16,14 @@ use local_sync::semaphore::Semaphore;
 use monoio::blocking::{BlockingTask, DefaultThreadPool, ThreadPool};
 use monoio::buf::IoBuf;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use monoio::net::udp::UdpSocket;
 use monoio::net::{TcpListener, TcpStream};
 use monoio::task::JoinHandle;
 use monoio::{FusionDriver, RuntimeBuilder};
 
 use super::{
-    Channels, Composes, Contender, IDIOMATIC_BUFFER, Locks, Pool, Tasks, Timers, all_but_broadcast,
+    Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks, Pool, Tasks, Timers,
+    all_but_broadcast,
 };
 
 pub(super) const CONTENDER: Contender = Contender {
@@ -29,6 +31,7 @@ pub(super) const CONTENDER: Contender = Contender {
     what: "monoio on io_uring if the kernel allows it, else epoll; 16 KiB buffers",
     micro: all_but_broadcast::<Monoio>,
     serve: Some(serve),
+    serve_datagrams: Some(serve_datagrams),
 };
 
 /// More than the submissions of one turn at 500 connections, so that the ring never overflows.
@@ -168,6 +171,20 @@ fn serve(listener: net::TcpListener) -> io::Result<()> {
         loop {
             let (stream, _) = listener.accept().await?;
             monoio::spawn(echo(stream));
+        }
+    })
+}
+
+fn serve_datagrams(socket: net::UdpSocket) -> io::Result<()> {
+    Monoio::run(async {
+        let socket = UdpSocket::from_std(socket)?;
+        let mut buffer = vec![0; DATAGRAM_BUFFER];
+        loop {
+            let (received, returned) = socket.recv_from(buffer).await;
+            let (received, peer) = received?;
+            let (sent, slice) = socket.send_to(returned.slice(..received), peer).await;
+            sent?;
+            buffer = slice.into_inner();
         }
     })
 }

@@ -6,19 +6,36 @@ use std::io;
 use std::net;
 use std::time::Duration;
 
-use ::rondel::executor::{TaskSet, gather, task_group};
-use ::rondel::net::{TcpListener, TcpStream};
+use ::rondel::net::{
+    Protocol, RecvBatch, ServerOptions, TcpListener, TcpStream, Transport, UdpSocket,
+};
 use ::rondel::poll::Epoll;
 use ::rondel::sync::{Semaphore, broadcast, mpsc};
-use ::rondel::{EventLoop, JoinError, RunOptions, Runner, Task};
+use ::rondel::{EventLoop, JoinError, RunOptions, Runner, Task, TaskSet, gather, task_group};
 
-use super::{Broadcasts, Channels, Composes, Contender, Locks, Pool, Tasks, Timers, all_jobs};
+use super::{
+    Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, Locks, Pool, Tasks, Timers,
+    all_jobs,
+};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "rondel",
     what: "rondel's event loop as it comes",
     micro: all_jobs::<Rondel>,
     serve: Some(serve),
+    serve_datagrams: Some(serve_datagrams),
+};
+
+/// Datagrams received and sent by one system call, at most.
+const BATCH: usize = 16;
+
+/// The same loop, called back instead of awaited.
+pub(super) const PROTOCOL: Contender = Contender {
+    name: "rondel-protocol",
+    what: "rondel's transports and protocols: no task, no buffer",
+    micro: super::no_job,
+    serve: Some(serve_protocol),
+    serve_datagrams: None,
 };
 
 struct Rondel;
@@ -166,6 +183,41 @@ impl Composes for Rondel {
 }
 
 fn serve(listener: net::TcpListener) -> io::Result<()> {
+    run_server(async {
+        let listener = TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            ::rondel::spawn(echo(stream));
+        }
+    })
+}
+
+fn serve_protocol(listener: net::TcpListener) -> io::Result<()> {
+    run_server(async {
+        let listener = TcpListener::from_std(listener)?;
+        ServerOptions::new()
+            .serve_protocol_on(|| Echo, [listener])
+            .serve_forever()
+            .await
+    })
+}
+
+fn serve_datagrams(socket: net::UdpSocket) -> io::Result<()> {
+    run_server(async {
+        let socket = UdpSocket::from_std(socket)?;
+        let mut batch = RecvBatch::new(BATCH, DATAGRAM_BUFFER);
+        loop {
+            socket.recv_batch(&mut batch).await?;
+            let answers: Vec<_> = batch.iter().map(|d| (d.bytes(), d.from())).collect();
+            let mut sent = 0;
+            while sent < answers.len() {
+                sent += socket.send_batch(&answers[sent..]).await?;
+            }
+        }
+    })
+}
+
+fn run_server(serving: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     let mut builder = EventLoop::builder();
     if is_watched() {
         // Everything takes ten to fifty times as long, and so must the time after which a loop looks around.
@@ -177,16 +229,16 @@ fn serve(listener: net::TcpListener) -> io::Result<()> {
     }
     let event_loop = builder.build().map_err(io::Error::other)?;
     let mut runner = Runner::with(event_loop, RunOptions::default());
-    let served: io::Result<()> = runner
-        .run(async {
-            let listener = TcpListener::from_std(listener)?;
-            loop {
-                let (stream, _) = listener.accept().await?;
-                ::rondel::spawn(echo(stream));
-            }
-        })
-        .map_err(io::Error::other)?;
-    served
+    runner.run(serving).map_err(io::Error::other)?
+}
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        // What fails is told by `connection_lost`, for which there is nothing to do.
+        let _ = transport.write(data);
+    }
 }
 
 async fn echo(stream: TcpStream) -> io::Result<()> {

@@ -13,12 +13,12 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
-use smol::net::{TcpListener, TcpStream};
+use smol::net::{TcpListener, TcpStream, UdpSocket};
 use smol::{Task, Timer, future};
 
 use super::{
-    Broadcasts, Channels, Composes, Contender, IDIOMATIC_BUFFER, Locks, Pool, Tasks, Timers,
-    all_jobs,
+    Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks, Pool,
+    Tasks, Timers, all_jobs,
 };
 
 pub(super) const CONTENDER: Contender = Contender {
@@ -26,6 +26,7 @@ pub(super) const CONTENDER: Contender = Contender {
     what: "async-executor's LocalExecutor and async-io; 16 KiB buffers",
     micro: all_jobs::<Smol>,
     serve: Some(serve),
+    serve_datagrams: Some(serve_datagrams),
 };
 
 thread_local! {
@@ -165,6 +166,17 @@ fn serve(listener: net::TcpListener) -> io::Result<()> {
         loop {
             let (stream, _) = listener.accept().await?;
             Smol::spawn(echo(stream)).detach();
+        }
+    })
+}
+
+fn serve_datagrams(socket: net::UdpSocket) -> io::Result<()> {
+    Smol::run(async {
+        let socket = UdpSocket::try_from(socket)?;
+        let mut buffer = vec![0; DATAGRAM_BUFFER];
+        loop {
+            let (received, peer) = socket.recv_from(&mut buffer).await?;
+            socket.send_to(&buffer[..received], peer).await?;
         }
     })
 }

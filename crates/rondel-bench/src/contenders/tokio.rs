@@ -6,14 +6,14 @@ use std::net;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::LocalRuntime;
 use tokio::sync::{Mutex, Semaphore, broadcast, mpsc};
 use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 
 use super::{
-    Broadcasts, Channels, Composes, Contender, IDIOMATIC_BUFFER, Locks, Pool, Tasks, Timers,
-    all_jobs,
+    Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks, Pool,
+    Tasks, Timers, all_jobs,
 };
 
 pub(super) const CONTENDER: Contender = Contender {
@@ -21,6 +21,7 @@ pub(super) const CONTENDER: Contender = Contender {
     what: "tokio's current thread by LocalRuntime; 16 KiB buffers",
     micro: all_jobs::<Tokio>,
     serve: Some(serve),
+    serve_datagrams: Some(serve_datagrams),
 };
 
 pub(super) fn runtime() -> LocalRuntime {
@@ -165,6 +166,17 @@ fn serve(listener: net::TcpListener) -> io::Result<()> {
         loop {
             let (stream, _) = listener.accept().await?;
             task::spawn_local(echo(stream));
+        }
+    })
+}
+
+fn serve_datagrams(socket: net::UdpSocket) -> io::Result<()> {
+    runtime().block_on(async {
+        let socket = UdpSocket::from_std(socket)?;
+        let mut buffer = vec![0; DATAGRAM_BUFFER];
+        loop {
+            let (received, peer) = socket.recv_from(&mut buffer).await?;
+            socket.send_to(&buffer[..received], peer).await?;
         }
     })
 }

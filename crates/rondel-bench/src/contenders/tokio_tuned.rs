@@ -19,6 +19,7 @@ pub(super) const CONTENDER: Contender = Contender {
     what: "the same with one shared 256 KiB buffer and gathered writes; network only",
     micro: no_job,
     serve: Some(serve),
+    serve_datagrams: None,
 };
 
 thread_local! {

@@ -72,7 +72,7 @@ impl Client {
         let bytes = net.bytes();
         for index in 0..net.connections() {
             let socket = match net {
-                Net::Echo { .. } => Some(client.open(index)?),
+                Net::Echo { .. } | Net::Datagrams { .. } => Some(client.open(index)?),
                 Net::Churn { .. } => None,
             };
             let idle = Request {
@@ -168,8 +168,11 @@ impl Client {
     /// A connected socket, registered under `index`.
     fn open(&self, index: usize) -> Result<OwnedFd, Error> {
         let open = || {
-            let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
-            let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+            let kind = match self.net {
+                Net::Datagrams { .. } => SocketType::DGRAM,
+                Net::Echo { .. } | Net::Churn { .. } => SocketType::STREAM,
+            };
+            let socket = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
             if let Net::Churn { .. } = self.net {
                 // A port lingers after its connection (TIME-WAIT, RFC 9293), and an address has only
                 // 28k of them: the next connection comes from the next address of 127.0.0.0/8.
@@ -178,7 +181,9 @@ impl Client {
             }
             // On loopback the handshake is over when connect(2) returns.
             connect(&socket, &self.server)?;
-            set_tcp_nodelay(&socket, true)?;
+            if kind == SocketType::STREAM {
+                set_tcp_nodelay(&socket, true)?;
+            }
             let interest = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
             epoll::add(
                 &self.epoll,

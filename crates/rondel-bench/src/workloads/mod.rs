@@ -246,6 +246,15 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         metrics: &[RATE, P50, P99, CPU],
         what: "connect, one message of 16 B and its copy, close; 50 at a time",
     },
+    Workload {
+        name: "udp_512B",
+        kind: Kind::Net(Net::Datagrams {
+            bytes: 512,
+            connections: 16,
+        }),
+        metrics: &[RATE, P50, P99, CPU],
+        what: "a datagram by each of 16 sockets, its copy back and compared, then the next",
+    },
 ];
 
 /// The workload of that name; the error names those there are.

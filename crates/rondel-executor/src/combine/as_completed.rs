@@ -3,10 +3,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::task::{Context, Poll};
-
-use futures_core::Stream;
 
 use super::many::Many;
 
@@ -97,10 +94,15 @@ impl<F: Future> AsCompleted<F> {
     }
 }
 
-impl<F: Future> Stream for AsCompleted<F> {
+#[cfg(feature = "stream")]
+#[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
+impl<F: Future> futures_core::Stream for AsCompleted<F> {
     type Item = (usize, F::Output);
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Self::Item>> {
         self.poll(cx)
     }
 

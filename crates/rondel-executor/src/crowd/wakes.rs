@@ -60,7 +60,8 @@ impl Wakes {
         })
     }
 
-    fn home(&self) -> &Home {
+    #[inline]
+    pub(super) fn home(&self) -> &Home {
         self.home
             .get()
             .expect("a crowd is `!Send`: it stays on the thread that made it")
@@ -71,32 +72,17 @@ impl Wakes {
         push_at_home(self.home(), key);
     }
 
-    /// The owner is being polled, with this waker. Gives what was woken on other threads.
     #[inline]
-    pub(super) fn begin(&self, owner: &Waker) -> (&Home, Vec<Key>) {
-        let home = self.home();
-        home.told.set(true);
-        if let Some(known) = home.owner.take() {
-            let same = known.will_wake(owner);
-            home.owner.set(Some(known));
-            if same && !self.afar.has_woken() {
-                return (home, Vec::new());
-            }
-        }
-        (home, self.renew(home, owner))
+    pub(super) fn has_woken_afar(&self) -> bool {
+        self.afar.has_woken()
     }
 
-    /// Another waker than before, or wakes from other threads: leaves `owner` in both places, and takes those wakes.
-    #[cold]
-    fn renew(&self, home: &Home, owner: &Waker) -> Vec<Key> {
+    /// Has `owner` woken from here on, and gives what was woken on other threads.
+    pub(super) fn renew(&self, owner: &Waker) -> Vec<Key> {
+        let home = self.home();
         // Cloned and dropped with nothing borrowed or locked: both are the waker's own code.
-        let known = home.owner.take();
-        if known.as_ref().is_some_and(|known| known.will_wake(owner)) {
-            home.owner.set(known);
-        } else {
-            home.owner.set(Some(Rc::new(owner.clone())));
-            drop(known);
-        }
+        let before = home.owner.replace(Some(Rc::new(owner.clone())));
+        drop(before);
         let (woken, before) = self.afar.drain(owner.clone());
         drop(before);
         woken
@@ -115,6 +101,16 @@ impl Wakes {
 }
 
 impl Home {
+    /// The owner is being polled; whether it is known by this waker.
+    #[inline]
+    pub(super) fn begin(&self, owner: &Waker) -> bool {
+        self.told.set(true);
+        let known = self.owner.take();
+        let same = known.as_ref().is_some_and(|known| known.will_wake(owner));
+        self.owner.set(known);
+        same
+    }
+
     #[inline]
     pub(super) fn pop(&self) -> Option<Key> {
         self.queue.borrow_mut().pop_front()
@@ -136,7 +132,6 @@ impl Home {
     }
 }
 
-#[inline]
 fn push_at_home(home: &Home, key: Key) {
     home.queue.borrow_mut().push_back(key);
     if !home.told.replace(true) {

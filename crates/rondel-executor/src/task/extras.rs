@@ -6,9 +6,9 @@ use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 use std::task::Waker;
 
-use crate::callback::OnDone;
 use crate::cleanup::Scope;
 use crate::shield::OpenShields;
+use crate::task::done::OnDone;
 use crate::task_local::values::Shared;
 
 /// A callback for when the task is done, with the number that removes it.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,8 +12,10 @@ use std::task::{Context, Poll};
 
 use async_task::Runnable;
 
+use crate::claim::Claim;
 use crate::context;
-use crate::core::{Core, Local, Site};
+use crate::core::{Core, Local};
+use crate::site::Site;
 use crate::spawner::Spawner;
 use crate::task::harness::{self, Raw};
 use crate::task::header::Header;
@@ -116,7 +119,7 @@ impl Spawner {
             return factory;
         }
         local.unusual.set(factory.is_some());
-        std::mem::replace(&mut local.hooks.borrow_mut().task_factory, factory)
+        mem::replace(&mut local.hooks.borrow_mut().task_factory, factory)
     }
 
     /// The task factory that is set.
@@ -140,7 +143,8 @@ where
 {
     let output = Rc::new(Cell::new(None));
     let leave = Rc::clone(&output);
-    let id = local.take_id();
+    let (claim, id) = Claim::new(core, local);
+    let counted = Counted(local);
     let mut new = NewTask {
         id: TaskId(id),
         site,
@@ -156,11 +160,21 @@ where
         body: Some(body),
         output,
     };
-    let (runnable, task) = harness::create(core, local, made, site, id, 0);
+    let (runnable, task) = harness::create(local, (claim, id), made, site, 0);
+    mem::forget(counted);
     if let Some(name) = new.name {
         local.with_extras(task.metadata(), |extras| extras.name = Some(name));
     }
     (runnable, task)
+}
+
+/// A task that has its number, and does not come about after all if this is dropped.
+struct Counted<'a>(&'a Local);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.count_finished();
+    }
 }
 
 /// A wrapped body, and where its output will be.

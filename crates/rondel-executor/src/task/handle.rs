@@ -4,17 +4,18 @@ use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::callback::{DoneCall, OnDone};
 use crate::context;
 use crate::core::Local;
 use crate::lost::{Lost, LostKind};
-use crate::spawner::Spawner;
-use crate::task::harness::{Raw, report_panic};
+use crate::task::done::{DoneCall, OnDone};
+use crate::task::harness::{self, Raw, report_panic};
 use crate::task::header::{Header, NO_SLOT};
 use crate::task::info::{TaskId, TaskInfo};
 use crate::task::join_error::{JoinError, PanicPayload};
@@ -42,8 +43,9 @@ use crate::wait::Waits;
 /// # Cancel safety
 /// Awaiting `&mut task` and dropping that future loses nothing: the task runs on and can be awaited again.
 pub struct Task<T> {
-    /// `None` once the outcome has been taken from the task. One word, so that handles move in registers.
-    raw: Option<Raw<T>>,
+    /// `None` once the outcome has been taken from the task. One word, so that handles move in registers; and by hand, so
+    /// that dropping a handle that has served is one comparison.
+    raw: ManuallyDrop<Option<Raw<T>>>,
     _stays_home: PhantomData<*const ()>,
 }
 
@@ -56,7 +58,7 @@ impl<T> Unpin for Task<T> {}
 impl<T: 'static> Task<T> {
     pub(crate) fn new(raw: Raw<T>) -> Self {
         Self {
-            raw: Some(raw),
+            raw: ManuallyDrop::new(Some(raw)),
             _stays_home: PhantomData,
         }
     }
@@ -68,7 +70,7 @@ impl<T> Task<T> {
     ///
     /// Returns whether the request was accepted: `false` for a task that is done. Asking twice is the same as once.
     pub fn cancel(&self) -> bool {
-        match &self.raw {
+        match &*self.raw {
             Some(raw) => cancel(raw.metadata()),
             None => false,
         }
@@ -146,7 +148,7 @@ impl<T> Task<T> {
         };
         if header.has(Header::FINISHED) {
             let call = DoneCall::new(TaskInfo::of(header, local), callback);
-            Spawner::of(&header.home.to_arc())?.push(Rc::new(call));
+            local.push_or_discard(Rc::new(call));
             return None;
         }
         let token = local.take_token();
@@ -260,17 +262,16 @@ where
                 _ => None,
             }
         };
-        let Some(spawner) = Spawner::of(&core) else {
-            return;
+        let watching = Arc::clone(&core);
+        let report = async move {
+            let lost = watch.await;
+            if let (Some(lost), Some(local)) = (lost, watching.local.get()) {
+                local.report(lost);
+            }
         };
-        spawner
-            .spawn(async move {
-                let lost = watch.await;
-                if let (Some(lost), Some(local)) = (lost, core.local.get()) {
-                    local.report(lost);
-                }
-            })
-            .detach();
+        if let Some(local) = core.local.get() {
+            Task::new(harness::spawn(&core, local, report, Location::caller(), 0)).detach();
+        }
     }
 }
 
@@ -278,7 +279,7 @@ impl<T> Future for Task<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(raw) = &mut self.raw else {
+        let Some(raw) = &mut *self.raw else {
             return Poll::Ready(Err(JoinError::Taken));
         };
         match Pin::new(&mut *raw).poll(cx) {
@@ -306,18 +307,23 @@ impl<T> Future for Task<T> {
 }
 
 impl<T> Drop for Task<T> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(raw) = self.raw.take() {
-            let header = raw.metadata();
-            header.set(Header::DETACHED);
-            if header.has(Header::FINISHED) && header.has(Header::EXTRAS) {
-                let local = at_home(header);
-                report_panic(header, local);
-                local.forget_extras(header);
-            }
-            raw.detach();
+            let_go(raw);
         }
     }
+}
+
+fn let_go<T>(raw: Raw<T>) {
+    let header = raw.metadata();
+    header.set(Header::DETACHED);
+    if header.has(Header::FINISHED) && header.has(Header::EXTRAS) {
+        let local = at_home(header);
+        report_panic(header, local);
+        local.forget_extras(header);
+    }
+    raw.detach();
 }
 
 impl<T> fmt::Debug for Task<T> {

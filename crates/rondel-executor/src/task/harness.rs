@@ -18,11 +18,12 @@ use std::task::{Context, Poll, ready};
 use async_task::{Builder, Runnable};
 use pin_project_lite::pin_project;
 
-use crate::callback::DoneCall;
 use crate::claim::Claim;
-use crate::context::{Polling, Turn, announce, retire};
-use crate::core::{Core, Local, Site};
+use crate::context::{self, Polling, Turn, announce};
+use crate::core::{Core, Local};
 use crate::lost::Lost;
+use crate::site::Site;
+use crate::task::done::DoneCall;
 use crate::task::eager::run_here;
 use crate::task::factory;
 use crate::task::header::{Header, NO_SLOT};
@@ -57,7 +58,7 @@ where
     if local.unusual.get() {
         return spawn_unusual(core, local, future, site, flags, false);
     }
-    let (runnable, task) = create(core, local, future, site, local.take_id(), flags);
+    let (runnable, task) = create(local, Claim::new(core, local), future, site, flags);
     local.push_task(runnable);
     task
 }
@@ -76,7 +77,7 @@ where
     if local.unusual.get() {
         return spawn_unusual(core, local, future, site, 0, true);
     }
-    let (runnable, task) = create(core, local, future, site, local.take_id(), 0);
+    let (runnable, task) = create(local, Claim::new(core, local), future, site, 0);
     if let Err(runnable) = run_here(core, runnable) {
         local.push_task(runnable);
     }
@@ -103,7 +104,7 @@ where
         Some(factory) if flags == 0 && !local.closed.get() => {
             factory::make(core, local, &factory, future, site)
         }
-        _ => create(core, local, future, site, local.take_id(), flags),
+        _ => create(local, Claim::new(core, local), future, site, flags),
     };
     if local.closed.get() {
         // Nobody will run it any more: its future goes now, and the handle says `Cancelled`.
@@ -125,19 +126,17 @@ where
 /// Makes a task of `future`, in nobody's hands yet.
 #[inline]
 pub(super) fn create<F>(
-    core: &Arc<Core>,
     local: &Local,
+    claim: (Claim, u64),
     future: F,
     site: Site,
-    id: u64,
     flags: u8,
 ) -> (Runnable<Header>, Raw<F::Output>)
 where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let header = Header::new(Claim::new(core, local), site, id, flags);
-    local.alive.set(local.alive.get() + 1);
+    let header = Header::new(claim, site, flags);
     let harness = Harness {
         future: Some(future),
     };
@@ -160,8 +159,10 @@ where
 #[inline]
 pub(crate) fn run(runnable: Runnable<Header>) {
     announce(runnable.metadata());
+    // Polls the harness, which takes the announcement back, for no task is ever closed: handles to it are detached, never
+    // dropped, and the registry keeps a waker until it has finished.
     runnable.run();
-    retire();
+    debug_assert!(context::is_between_polls(), "a poll has ended");
 }
 
 impl<F> Future for Harness<F>
@@ -176,11 +177,8 @@ where
         // task; and the runnable keeps the task, header included, until this poll has returned.
         let polling = unsafe { Polling::begin() };
         let header = polling.header();
-        let local = header
-            .home
-            .local
-            .get()
-            .expect("tasks are polled on their home thread");
+        // SAFETY: this is the home thread: `run` is called there alone, and what it announces is seen on its thread alone.
+        let local = unsafe { header.home.local.get_at_home() };
         let polled = self.poll_at_home(header, local, cx);
         if polled.is_pending() && header.slot.get() == NO_SLOT {
             local.tasks.borrow_mut().enter(header, cx.waker().clone());
@@ -231,10 +229,12 @@ pub(super) fn drive<F: Future>(
     mut future: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<F::Output>> {
-    if local.closed.get() || (header.has(Header::CANCEL) && !postponed(header, local, cx)) {
-        return Poll::Ready(drop_cancelled(header, local, future));
+    if !header.is_plain(Header::CANCEL) || local.closed.get() {
+        if local.closed.get() || (header.has(Header::CANCEL) && !postponed(header, local, cx)) {
+            return Poll::Ready(drop_cancelled(header, local, future));
+        }
+        header.label(Waits::NOTHING, 0);
     }
-    header.label(Waits::NOTHING, 0);
     let Some(running) = future.as_mut().as_pin_mut() else {
         unreachable!("a task whose future is gone is cleaning up or finished");
     };
@@ -311,19 +311,14 @@ pub(super) fn clean_up(header: &Header, local: &Local, cx: &mut Context<'_>) -> 
 /// Takes the task off the books and tells whoever wants to know.
 #[inline]
 pub(super) fn finish<T>(header: &Header, local: &Local, output: Option<T>) -> Option<T> {
-    header.clear(Header::CLEANING | Header::CANCEL);
-    header.set(Header::FINISHED);
-    header.label(Waits::NOTHING, 0);
-    local.alive.set(local.alive.get() - 1);
-    if header.has(Header::SHIELDED) {
-        local.cleanups.set(local.cleanups.get() - 1);
-    }
+    header.finish();
+    local.count_finished();
     if header.slot.get() != NO_SLOT {
         let waker = local.tasks.borrow_mut().leave(header);
         drop(waker);
     }
-    if header.has(Header::EXTRAS) {
-        call_back(header, local);
+    if header.has(Header::SHIELDED | Header::EXTRAS) {
+        finish_special(header, local);
     }
     if header.has(Header::DETACHED) {
         finish_detached(header, local, output);
@@ -333,6 +328,15 @@ pub(super) fn finish<T>(header: &Header, local: &Local, output: Option<T>) -> Op
 }
 
 #[cold]
+fn finish_special(header: &Header, local: &Local) {
+    if header.has(Header::SHIELDED) {
+        local.cleanups.set(local.cleanups.get() - 1);
+    }
+    if header.has(Header::EXTRAS) {
+        call_back(header, local);
+    }
+}
+
 fn call_back(header: &Header, local: &Local) {
     // Taken first: the last handle to the scope may go here, and with it what is not ours.
     let (done, watchers, _scope) = local
@@ -353,7 +357,9 @@ fn call_back(header: &Header, local: &Local) {
     }
 }
 
-/// Nobody will ask: the output goes here, where a panicking destructor is caught, and a panic is reported.
+/// Nobody will ask: the output goes here, where a panicking destructor is caught, and a panic is reported. Out of line, so
+/// that `finish` need not be.
+#[inline(never)]
 fn finish_detached<T>(header: &Header, local: &Local, output: Option<T>) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(output))) {
         local.report(Lost::drop_panicked(TaskInfo::of(header, local), payload));

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use crate::claim::Claim;
-use crate::core::Site;
+use crate::site::Site;
 use crate::wait::Waits;
 
 /// The metadata of a task. The home pointer and the constants may be read anywhere; the cells belong to the home thread.
@@ -12,8 +12,9 @@ pub(crate) struct Header {
     pub(crate) site: Site,
     id_low: u32,
     id_high: u16,
-    flags: Cell<u8>,
-    waits: Cell<Waits>,
+    /// The flags in the low byte, what the task waits for in the high one: together, so that one look before a poll finds
+    /// most tasks with nothing to see to.
+    state: Cell<u16>,
     /// Where the registry keeps the task once it has been suspended.
     pub(crate) slot: Cell<u32>,
     /// What exactly it waits on, in terms of `waits`: for a task, the low half of the number of the one it awaits.
@@ -50,15 +51,14 @@ impl Header {
     pub(crate) const SHIELDED: u8 = 1 << 7;
 
     #[inline]
-    pub(crate) fn new(home: Claim, site: Site, id: u64, flags: u8) -> Self {
+    pub(crate) fn new((home, id): (Claim, u64), site: Site, flags: u8) -> Self {
         Self {
             home,
             site,
             id_low: id as u32,
             // 48 bits: at forty million tasks a second they last for eighty days, and then only repeat in reports.
             id_high: (id >> 32) as u16,
-            flags: Cell::new(flags),
-            waits: Cell::new(Waits::NOTHING),
+            state: Cell::new(flags.into()),
             slot: Cell::new(NO_SLOT),
             waits_on: Cell::new(0),
         }
@@ -71,26 +71,43 @@ impl Header {
 
     #[inline]
     pub(crate) fn has(&self, flags: u8) -> bool {
-        self.flags.get() & flags != 0
+        self.state.get() & u16::from(flags) != 0
     }
 
     #[inline]
     pub(crate) fn set(&self, flags: u8) {
-        self.flags.set(self.flags.get() | flags);
+        self.state.set(self.state.get() | u16::from(flags));
     }
 
     #[inline]
     pub(crate) fn clear(&self, flags: u8) {
-        self.flags.set(self.flags.get() & !flags);
+        self.state.set(self.state.get() & !u16::from(flags));
+    }
+
+    /// The outcome is decided: no label any more, nothing to clean up, nothing to cancel.
+    #[inline]
+    pub(crate) fn finish(&self) {
+        let flags = !(Self::CLEANING | Self::CANCEL);
+        let state = self.state.get() & u16::from(flags);
+        self.state.set(state | u16::from(Self::FINISHED));
+        self.waits_on.set(0);
     }
 
     #[inline]
     pub(crate) fn label(&self, waits: Waits, on: u32) {
-        self.waits.set(waits);
+        let [flags, _] = self.state.get().to_le_bytes();
+        self.state.set(u16::from_le_bytes([flags, waits.0]));
         self.waits_on.set(on);
     }
 
+    /// Whether the task has none of these flags, and no label.
+    #[inline]
+    pub(crate) fn is_plain(&self, flags: u8) -> bool {
+        self.state.get() & u16::from_le_bytes([flags, u8::MAX]) == 0
+    }
+
     pub(crate) fn waits(&self) -> (Waits, u32) {
-        (self.waits.get(), self.waits_on.get())
+        let [_, waits] = self.state.get().to_le_bytes();
+        (Waits(waits), self.waits_on.get())
     }
 }

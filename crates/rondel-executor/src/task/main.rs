@@ -6,31 +6,27 @@
 use std::fmt;
 use std::future::Future;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::claim::Claim;
 use crate::context::{Polling, Turn};
-use crate::core::{Core, Local, Message, Site};
+use crate::core::Local;
 use crate::executor::Executor;
 use crate::lost::Lost;
+use crate::site::Site;
 use crate::task::handle::cancel;
 use crate::task::harness::{clean_up, drive, finish};
 use crate::task::header::Header;
 use crate::task::info::TaskInfo;
 use crate::task::join_error::{JoinError, PanicPayload};
+use crate::task::main_task::{MainTask, MainWaker};
 use crate::task_local::snapshot::TaskLocals;
 use crate::task_local::values::bequeath;
-
-/// What the executor knows of the main future while it is being run.
-pub(crate) struct MainTask {
-    pub(crate) header: Header,
-    waker: Arc<MainWaker>,
-}
 
 impl MainTask {
     pub(crate) fn cancel(&self) -> bool {
@@ -39,31 +35,6 @@ impl MainTask {
             self.waker.wake_by_ref();
         }
         accepted
-    }
-}
-
-/// Puts the marker into the queue, once until it is polled again.
-struct MainWaker {
-    core: Arc<Core>,
-    queued: AtomicBool,
-}
-
-impl Wake for MainWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        // AcqRel: what the waker's thread did before the wake happens before the poll that the marker leads to.
-        if self.queued.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        match self.core.local.get() {
-            Some(local) => local.push_main(),
-            None => {
-                self.core.send(Message::Main);
-            }
-        }
     }
 }
 
@@ -81,6 +52,31 @@ pub struct Main<'e, 'f, F: Future> {
     finished: bool,
 }
 
+impl Executor {
+    /// Prepares to run `future`, in place, as this executor's main task. It is queued at once; whenever a batch ends with
+    /// [`BatchEnd::Main`](crate::BatchEnd::Main), poll it. `None` if there is a main task already, or no future.
+    ///
+    /// ```
+    /// use rondel_executor::{BatchEnd, Executor};
+    /// use std::{pin::pin, task::Poll};
+    ///
+    /// let executor = Executor::new();
+    /// let words = vec!["it", "borrows"];
+    /// let mut future = pin!(Some(async { words.len() }));
+    /// let mut main = executor.main(future.as_mut()).unwrap();
+    /// let turn = executor.enter().unwrap();
+    /// assert_eq!(turn.run_batch(|| true), BatchEnd::Main);
+    /// assert!(matches!(main.poll(), Poll::Ready(Ok(2))));
+    /// ```
+    #[track_caller]
+    pub fn main<'e, 'f, F: Future>(
+        &'e self,
+        future: Pin<&'f mut Option<F>>,
+    ) -> Option<Main<'e, 'f, F>> {
+        Main::new(self, future, Location::caller())
+    }
+}
+
 impl<'e, 'f, F: Future> Main<'e, 'f, F> {
     pub(crate) fn new(
         executor: &'e Executor,
@@ -91,14 +87,10 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
         if local.main.borrow().is_some() || future.is_none() {
             return None;
         }
-        local.alive.set(local.alive.get() + 1);
         let core = Arc::clone(executor.core());
         let task = Rc::new(MainTask {
-            header: Header::new(Claim::new(&core, local), site, local.take_id(), 0),
-            waker: Arc::new(MainWaker {
-                core,
-                queued: AtomicBool::new(false),
-            }),
+            header: Header::new(Claim::new(&core, local), site, 0),
+            waker: Arc::new(MainWaker::new(core)),
         });
         bequeath(&task.header, local);
         *local.main.borrow_mut() = Some(Rc::clone(&task));
@@ -192,7 +184,7 @@ impl<F: Future> Drop for Main<'_, '_, F> {
             if let Err(payload) = dropped {
                 local.report(Lost::drop_panicked(self.info(), payload));
             }
-            local.alive.set(local.alive.get() - 1);
+            local.count_finished();
         }
         local.forget_extras(&self.task.header);
         let gone = local.main.take();

@@ -31,10 +31,6 @@ impl About {
             waits: Waits::NOTHING,
         }
     }
-
-    pub(super) const fn is_child(&self) -> bool {
-        self.site.is_some()
-    }
 }
 
 /// A child of a group as it was when it was looked at; see [`TaskGroup::children`](crate::TaskGroup::children).

@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::thread;
 
 use pin_project_lite::pin_project;
 
@@ -138,7 +139,7 @@ where
         // Only those that are ready now, and all of them, whatever fails meanwhile: see them fail together.
         let mut batch = crowd.batch(cx);
         while let Some(turn) = batch.next() {
-            self.poll(turn);
+            self.give_turn(turn);
         }
         if !self.failures.stopping && self.must_stop() {
             self.stop();
@@ -168,28 +169,55 @@ where
                         }
                     }
                 }
-                self.poll(turn);
+                self.give_last_turn(turn);
             }
         }
     }
 
-    fn poll(&mut self, mut turn: Turn<Option<Boxed<'env, E>>>) {
-        let (member, mut cx) = turn.parts();
-        let body = self.body.as_mut();
-        Waits::NOTHING.label(0);
-        let polled = catch_unwind(AssertUnwindSafe(|| match member {
-            Some(child) => child.as_mut().poll(&mut cx),
-            None => poll_body(body, &mut cx, self.output),
-        }));
-        let ended = match polled {
-            Ok(Poll::Pending) => {
+    #[inline(always)]
+    fn give_turn(&mut self, mut turn: Turn<Option<Boxed<'env, E>>>) {
+        match self.poll(&mut turn) {
+            None => {
                 let waits = context::waits();
-                let crowd = &self.shared.crowd;
-                return crowd.keep_noting(turn, |about| about.waits = waits);
+                self.shared
+                    .crowd
+                    .keep_noting(turn, |about| about.waits = waits);
             }
-            Ok(Poll::Ready(ended)) => Ok(ended),
-            Err(payload) => Err(payload),
-        };
+            Some(ended) => self.leave(turn, ended),
+        }
+    }
+
+    /// The same apart, so that the one above is part of the loop that wakes go through.
+    #[cold]
+    fn give_last_turn(&mut self, turn: Turn<Option<Boxed<'env, E>>>) {
+        self.give_turn(turn);
+    }
+
+    /// How it ended, if it did.
+    #[inline(always)]
+    fn poll(
+        &mut self,
+        turn: &mut Turn<Option<Boxed<'env, E>>>,
+    ) -> Option<thread::Result<Ended<E>>> {
+        Waits::NOTHING.label(0);
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_member(turn)));
+        match polled {
+            Ok(Poll::Pending) => None,
+            Ok(Poll::Ready(ended)) => Some(Ok(ended)),
+            Err(payload) => Some(Err(payload)),
+        }
+    }
+
+    #[inline]
+    fn poll_member(&mut self, turn: &mut Turn<Option<Boxed<'env, E>>>) -> Poll<Ended<E>> {
+        let (member, mut cx) = turn.parts();
+        match member {
+            Some(child) => child.as_mut().poll(&mut cx),
+            None => poll_body(self.body.as_mut(), &mut cx, self.output),
+        }
+    }
+
+    fn leave(&mut self, turn: Turn<Option<Boxed<'env, E>>>, ended: thread::Result<Ended<E>>) {
         // Before anything else of theirs runs: no more children from here on.
         if !matches!(ended, Ok(Ended::Well | Ended::Cancelled)) {
             self.shared.closed.set(true);
@@ -198,7 +226,10 @@ where
         // Inside the group's scope: what it leaves, the group waits for.
         let dropped = catch_unwind(AssertUnwindSafe(|| match gone {
             Some(child) => drop(child),
-            None => self.body.set(None),
+            None => {
+                self.shared.body.set(false);
+                self.body.set(None);
+            }
         }));
         match ended {
             Ok(Ended::Well) => {}
@@ -254,6 +285,7 @@ struct Owner<'env, E> {
 impl<E> Drop for Owner<'_, E> {
     fn drop(&mut self) {
         self.shared.closed.set(true);
+        self.shared.body.set(false);
         let children = self.shared.crowd.clear();
         let mut scope = None;
         for child in children.into_iter().flatten() {

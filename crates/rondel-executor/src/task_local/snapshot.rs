@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 
 use crate::cleanup::Cleanup;
 use crate::context;
-use crate::core::Site;
 use crate::lost::Lost;
+use crate::site::Site;
 use crate::task_local::values::{Shared, Slot, Value, Values, inherited};
 
 /// The task-local values of one moment. Cheap to take and to clone: they are shared until somebody sets one.

@@ -12,7 +12,7 @@ use rondel_executor::Waits;
 use crate::current;
 use crate::state::State;
 use crate::time::FAR;
-use crate::timer::{Action, TimerKey};
+use crate::timer::TimerKey;
 
 /// Waits for `delay` on the running loop's clock, never shorter. A delay of zero yields once. asyncio: `sleep`.
 ///
@@ -33,6 +33,7 @@ use crate::timer::{Action, TimerKey};
 /// assert!(before.elapsed() >= Duration::from_micros(300));
 /// # Ok::<(), rondel_loop::RunError>(())
 /// ```
+#[inline]
 pub fn sleep(delay: Duration) -> Sleep {
     current::with(|state| match state {
         Some(state) => Sleep {
@@ -129,9 +130,7 @@ impl Sleep {
             Deadline::After(delay) => after(state.now(), delay),
         };
         self.deadline = Deadline::At(deadline);
-        let key = state
-            .timers
-            .insert(deadline, Action::Wake(cx.waker().clone()));
+        let key = state.timers.wake_at(deadline, cx.waker().clone());
         self.progress = Progress::Armed(state, key);
     }
 

@@ -48,6 +48,9 @@ pub enum ConnectErrorKind {
     },
     /// Every address was tried, and failed; see [`ConnectError::attempts`].
     Failed,
+    /// There is a connection, but TLS could not be begun on it; see [`TlsError`](crate::tls::TlsError).
+    #[cfg(feature = "tls-core")]
+    Tls(io::Error),
     /// The time limit was reached.
     TimedOut {
         /// The limit.
@@ -66,6 +69,8 @@ pub enum ConnectPhase {
     Resolve,
     /// Connecting to them.
     Connect,
+    /// Beginning TLS on the connection.
+    Tls,
 }
 
 impl fmt::Display for ConnectPhase {
@@ -73,6 +78,7 @@ impl fmt::Display for ConnectPhase {
         f.write_str(match self {
             Self::Resolve => "resolve",
             Self::Connect => "connect",
+            Self::Tls => "TLS",
         })
     }
 }
@@ -155,7 +161,7 @@ impl ConnectAttempt {
 }
 
 impl ConnectError {
-    pub(super) fn new(target: String, kind: ConnectErrorKind) -> Self {
+    pub(crate) fn new(target: String, kind: ConnectErrorKind) -> Self {
         Self(Box::new(Inner {
             target,
             kind,
@@ -186,6 +192,8 @@ impl ConnectError {
         match &self.0.kind {
             ConnectErrorKind::TimedOut { phase, .. } => *phase,
             ConnectErrorKind::Failed => ConnectPhase::Connect,
+            #[cfg(feature = "tls-core")]
+            ConnectErrorKind::Tls(_) => ConnectPhase::Tls,
             _ => ConnectPhase::Resolve,
         }
     }
@@ -209,6 +217,8 @@ impl ConnectError {
             ConnectErrorKind::Unusable { .. } => io::ErrorKind::AddrNotAvailable,
             ConnectErrorKind::TimedOut { .. } => io::ErrorKind::TimedOut,
             ConnectErrorKind::Failed => self.common_kind(),
+            #[cfg(feature = "tls-core")]
+            ConnectErrorKind::Tls(error) => error.kind(),
         }
     }
 
@@ -259,6 +269,12 @@ impl fmt::Display for ConnectError {
                 f.write_str(": ")?;
                 self.fmt_attempts(f)
             }
+            #[cfg(feature = "tls-core")]
+            ConnectErrorKind::Tls(error) => write!(f, ": {error}"),
+            ConnectErrorKind::TimedOut {
+                limit,
+                phase: ConnectPhase::Tls,
+            } => write!(f, ": TLS handshake: timed out after {limit:?}"),
             ConnectErrorKind::TimedOut {
                 limit,
                 phase: ConnectPhase::Resolve,
@@ -289,6 +305,9 @@ impl Error for ConnectError {
             ConnectErrorKind::InvalidTarget(error) => Some(error),
             ConnectErrorKind::Resolve(error) => Some(error),
             ConnectErrorKind::Unusable { .. } => None,
+            // Shown in its place, so its source is the next.
+            #[cfg(feature = "tls-core")]
+            ConnectErrorKind::Tls(error) => error.source(),
             ConnectErrorKind::Failed | ConnectErrorKind::TimedOut { .. } => {
                 let first = self.0.attempts.first()?;
                 Some(&first.error)

@@ -39,6 +39,15 @@ impl Target {
         Ok(Self(Place::Addresses(addresses)))
     }
 
+    /// The host, if it is one.
+    #[cfg(feature = "tls-core")]
+    pub(crate) fn host_name(&self) -> Option<&str> {
+        match &self.0 {
+            Place::Host { host, .. } => Some(host),
+            Place::Addresses(_) => None,
+        }
+    }
+
     /// Its addresses; a name is looked up by `resolver`, or the process's own. Literal addresses are not.
     pub(crate) async fn resolve(
         &self,

@@ -1,12 +1,12 @@
 //! The receive half.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll};
 
-use rondel_loop::Registration;
-use rustix::net::RecvFlags;
+use rondel_loop::{LoopClosed, Registration};
 
-use crate::engine::{Connection, Phase};
+use crate::engine::{Connection, Phase, calls};
 use crate::error::Attempt;
 
 /// What a connection may receive before others have their turn.
@@ -21,6 +21,11 @@ impl Allowance {
         receives: 16,
         bytes: 1024 * 1024,
     };
+
+    #[inline]
+    pub(super) const fn is_spent(self) -> bool {
+        self.receives == 0 || self.bytes == 0
+    }
 }
 
 /// How often the loop's buffer is filled with what nobody will read, when a connection is closed.
@@ -33,7 +38,7 @@ impl Connection {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_recv(cx, buffer, RecvFlags::empty())
+        self.poll_recv(cx, buffer, calls::receive, true)
     }
 
     /// Receives without taking anything out.
@@ -42,7 +47,7 @@ impl Connection {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_recv(cx, buffer, RecvFlags::PEEK)
+        self.poll_recv(cx, buffer, calls::peek, false)
     }
 
     /// Receives into the loop's buffer, at most `room` bytes, and lends them to `take`; none mean the end.
@@ -62,7 +67,8 @@ impl Connection {
         &self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
-        flags: RecvFlags,
+        call: impl Fn(BorrowedFd<'_>, &mut [u8]) -> io::Result<usize>,
+        takes: bool,
     ) -> Poll<io::Result<usize>> {
         let registration = match self.to_receive() {
             Ok(Some(registration)) if !buffer.is_empty() => registration,
@@ -72,21 +78,25 @@ impl Connection {
         if self.is_exhausted(cx) {
             return Poll::Pending;
         }
+        if self.is_layered() {
+            if !takes {
+                let text = "there is no peeking into a TLS connection";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::Unsupported, text)));
+            }
+            return self.poll_layered(cx, &registration, buffer, false);
+        }
         let room = buffer.len();
-        let received = registration.poll_read_with(cx, |fd| {
-            let (count, _) = rustix::net::recv(fd, &mut *buffer, flags)?;
-            Ok(count)
-        });
+        let received = registration.poll_read_with(cx, |fd| call(fd, buffer));
         match received {
             Poll::Pending => {
-                self.allowance.set(Allowance::FULL);
+                self.renew_allowance();
                 Poll::Pending
             }
             Poll::Ready(Ok(count)) => {
                 if count == 0 {
                     return Poll::Ready(self.on_end());
                 }
-                if flags.is_empty() {
+                if takes {
                     self.on_received(&registration, count, room);
                 }
                 Poll::Ready(Ok(count))
@@ -102,12 +112,13 @@ impl Connection {
             return Ok(None);
         }
         if let Some(fault) = self.fault.get()
-            && fault.attempt == Attempt::Receive
+            && fault.attempt != Attempt::Send
         {
             return Err(self.lost(fault));
         }
         match self.registration() {
             Some(registration) => Ok(Some(registration)),
+            None if self.phase.get() == Phase::Abandoned => Err(LoopClosed.into()),
             None if self.phase.get() == Phase::Aborted => Err(io::Error::new(
                 io::ErrorKind::ConnectionAborted,
                 "the connection was aborted at this end",
@@ -118,7 +129,12 @@ impl Connection {
     }
 
     #[inline]
-    fn on_received(&self, registration: &Registration, count: usize, room: usize) {
+    pub(super) fn renew_allowance(&self) {
+        self.allowance.set(Allowance::FULL);
+    }
+
+    #[inline]
+    pub(super) fn on_received(&self, registration: &Registration, count: usize, room: usize) {
         if count < room {
             registration.on_short_read();
         }
@@ -130,7 +146,7 @@ impl Connection {
     }
 
     /// The end of what is received, which is no end after a reset that sending ran into first.
-    fn on_end(&self) -> io::Result<usize> {
+    pub(super) fn on_end(&self) -> io::Result<usize> {
         match self.fault.get() {
             // A peer that has closed both ways has said so before.
             Some(fault) if fault.kind != io::ErrorKind::BrokenPipe => Err(self.lost(fault)),
@@ -145,10 +161,9 @@ impl Connection {
     /// the back of the queue.
     #[inline]
     fn is_exhausted(&self, cx: &Context<'_>) -> bool {
-        let allowance = self.allowance.get();
-        let exhausted = allowance.receives == 0 || allowance.bytes == 0;
+        let exhausted = self.allowance.get().is_spent();
         if exhausted {
-            self.allowance.set(Allowance::FULL);
+            self.renew_allowance();
             cx.waker().wake_by_ref();
         }
         exhausted
@@ -166,8 +181,7 @@ impl Connection {
         let mut buffer = self.local.receive_buffer();
         for _ in 0..DISCARDS {
             let room = buffer.len();
-            let received = registration
-                .try_read(|fd| Ok(rustix::net::recv(fd, &mut *buffer, RecvFlags::empty())?.0));
+            let received = registration.try_read(|fd| calls::receive(fd, &mut buffer));
             if !matches!(received, Ok(count) if count == room) {
                 return;
             }

@@ -9,6 +9,9 @@ use crate::error::WriteError;
 /// What small writes are joined to.
 pub(super) const CHUNK: usize = 64 * 1024;
 
+/// With nothing queued, this much is sent at once: joining it to what may follow would cost more than it saves.
+pub(super) const AT_ONCE: usize = 16 * 1024;
+
 /// How many chunks one system call takes; more would make it slower to prepare, not faster.
 const SLICES: usize = 64;
 
@@ -19,33 +22,40 @@ const HIGH: usize = 64 * 1024;
 const LIMIT: usize = 16 * 1024 * 1024;
 
 /// A queue of chunks. Small writes join the last one; a large one is a chunk of its own.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Outbound {
-    /// None is empty.
-    chunks: VecDeque<Vec<u8>>,
+    /// The first chunk, and nearly always the only one. Empty only if there is none.
+    first: Vec<u8>,
+    /// Those behind it, none of them empty; boxed, since hardly any connection has some.
+    #[allow(
+        clippy::box_collection,
+        reason = "a pointer instead of four words in every idle connection"
+    )]
+    rest: Option<Box<VecDeque<Vec<u8>>>>,
     /// How much of the first chunk is sent.
     sent: usize,
     /// How much is left of all of them.
     len: usize,
-    high: usize,
-    low: usize,
-    limit: usize,
+    /// `None`: as at the beginning, like nearly all of many connections.
+    limits: Option<Box<Limits>>,
     /// Above the high water mark, and not back at the low one since.
     paused: bool,
 }
 
-impl Default for Outbound {
-    fn default() -> Self {
-        Self {
-            chunks: VecDeque::new(),
-            sent: 0,
-            len: 0,
-            high: HIGH,
-            low: HIGH / 4,
-            limit: LIMIT,
-            paused: false,
-        }
-    }
+/// How much may be queued.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    high: usize,
+    low: usize,
+    hard: usize,
+}
+
+impl Limits {
+    const INITIAL: Self = Self {
+        high: HIGH,
+        low: HIGH / 4,
+        hard: LIMIT,
+    };
 }
 
 impl Outbound {
@@ -61,9 +71,19 @@ impl Outbound {
         self.paused
     }
 
+    #[inline]
+    fn limits(&self) -> Limits {
+        self.limits.as_deref().copied().unwrap_or(Limits::INITIAL)
+    }
+
+    fn limits_mut(&mut self) -> &mut Limits {
+        self.limits.get_or_insert_with(|| Box::new(Limits::INITIAL))
+    }
+
     /// Low, then high.
-    pub(super) const fn marks(&self) -> (usize, usize) {
-        (self.low, self.high)
+    pub(super) fn marks(&self) -> (usize, usize) {
+        let Limits { low, high, .. } = self.limits();
+        (low, high)
     }
 
     pub(super) fn set_marks(&mut self, high: Option<usize>, low: Option<usize>) -> io::Result<()> {
@@ -75,53 +95,114 @@ impl Outbound {
                 format!("the low water mark, {low}, is above the high one, {high}"),
             ));
         }
-        (self.low, self.high) = (low, high);
+        let limits = self.limits_mut();
+        (limits.low, limits.high) = (low, high);
         self.mark();
         Ok(())
     }
 
-    pub(super) const fn limit(&self) -> usize {
-        self.limit
+    pub(super) fn limit(&self) -> usize {
+        self.limits().hard
     }
 
     pub(super) fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
+        self.limits_mut().hard = limit;
     }
 
     /// Whether `more` bytes may be queued.
     pub(super) fn check_room(&self, more: usize) -> Result<(), WriteError> {
-        if self.len.saturating_add(more) > self.limit {
+        let limit = self.limit();
+        if self.len.saturating_add(more) > limit {
             return Err(WriteError::Full {
                 refused: more,
                 queued: self.len,
-                limit: self.limit,
+                limit,
             });
         }
         Ok(())
     }
 
     fn mark(&mut self) {
-        if self.len > self.high {
+        let Limits { high, low, .. } = self.limits();
+        if self.len > high {
             self.paused = true;
-        } else if self.len <= self.low {
+        } else if self.len <= low {
             self.paused = false;
         }
     }
 
+    /// Whether so many bytes can join what is queued, with nothing to be done about it: they are few, and there is no need to
+    /// pause.
+    #[inline]
+    pub(super) fn joins(&self, more: usize) -> bool {
+        let len = self.len + more;
+        more < AT_ONCE
+            && len < CHUNK
+            && !self.paused
+            && match &self.limits {
+                // The initial ones are not below what is sent at once.
+                None => true,
+                Some(limits) => len <= limits.high && len <= limits.hard,
+            }
+    }
+
+    #[inline]
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
-        match self.chunks.back_mut() {
+        if self.rest.is_none() && self.first.len() + bytes.len() <= CHUNK {
+            if self.first.is_empty() {
+                self.first = spare::take();
+            }
+            self.first.extend_from_slice(bytes);
+        } else {
+            self.push_behind(bytes);
+        }
+        self.len += bytes.len();
+        if self.len > self.limits().high {
+            self.paused = true;
+        }
+    }
+
+    /// Queues `bytes` where they do not fit into the first chunk.
+    fn push_behind(&mut self, bytes: &[u8]) {
+        let last = match &mut self.rest {
+            Some(rest) => rest.back_mut(),
+            None => None,
+        };
+        match last {
             Some(last) if last.len() + bytes.len() <= CHUNK => last.extend_from_slice(bytes),
             _ => {
                 let mut chunk = spare::take();
                 chunk.extend_from_slice(bytes);
-                self.chunks.push_back(chunk);
+                if self.first.is_empty() {
+                    self.first = chunk;
+                } else {
+                    self.rest.get_or_insert_default().push_back(chunk);
+                }
             }
         }
-        self.len += bytes.len();
-        self.mark();
+    }
+
+    /// What is to be sent, if it is in one piece.
+    #[inline]
+    pub(super) fn only_chunk(&self) -> Option<&[u8]> {
+        (self.rest.is_none() && !self.first.is_empty()).then(|| &self.first[self.sent..])
+    }
+
+    /// Queues a chunk as it is.
+    #[cfg(feature = "tls-core")]
+    pub(super) fn push_chunk(&mut self, chunk: Vec<u8>) {
+        if !chunk.is_empty() {
+            self.len += chunk.len();
+            if self.first.is_empty() {
+                self.first = chunk;
+            } else {
+                self.rest.get_or_insert_default().push_back(chunk);
+            }
+            self.mark();
+        }
     }
 
     /// Calls `send` with the first chunks and, behind them, `extra`.
@@ -130,15 +211,16 @@ impl Outbound {
         extra: &[IoSlice<'_>],
         send: impl FnOnce(&[IoSlice<'_>]) -> R,
     ) -> R {
-        let Some(first) = self.chunks.front() else {
+        if self.first.is_empty() {
             return send(&extra[..extra.len().min(SLICES)]);
-        };
-        let first = &first[self.sent..];
-        if self.chunks.len() == 1 && extra.is_empty() {
+        }
+        let first = &self.first[self.sent..];
+        if self.rest.is_none() && extra.is_empty() {
             return send(&[IoSlice::new(first)]);
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
-        let queued = std::iter::once(first).chain(self.chunks.iter().skip(1).map(Vec::as_slice));
+        let rest = self.rest.iter().flat_map(|rest| rest.iter());
+        let queued = std::iter::once(first).chain(rest.map(Vec::as_slice));
         let all = queued.chain(extra.iter().map(|slice| &**slice));
         let mut count = 0;
         for (place, bytes) in slices.iter_mut().zip(all) {
@@ -148,10 +230,20 @@ impl Outbound {
         send(&slices[..count])
     }
 
+    /// Forgets the only chunk, all of which has been sent.
+    #[inline]
+    pub(super) fn advance_all(&mut self) {
+        debug_assert!(self.rest.is_none());
+        self.sent = 0;
+        self.len = 0;
+        self.paused = false;
+        spare::give(std::mem::take(&mut self.first));
+    }
+
     /// Forgets the first `count` bytes, which have been sent; gives what of `count` goes beyond those queued.
     pub(super) fn advance(&mut self, mut count: usize) -> usize {
-        while let Some(first) = self.chunks.front() {
-            let left = first.len() - self.sent;
+        while !self.first.is_empty() {
+            let left = self.first.len() - self.sent;
             if count < left {
                 self.sent += count;
                 self.len -= count;
@@ -161,8 +253,12 @@ impl Outbound {
             count -= left;
             self.len -= left;
             self.sent = 0;
-            if let Some(chunk) = self.chunks.pop_front() {
-                spare::give(chunk);
+            spare::give(std::mem::take(&mut self.first));
+            if let Some(rest) = &mut self.rest {
+                self.first = rest.pop_front().unwrap_or_default();
+                if rest.is_empty() {
+                    self.rest = None;
+                }
             }
         }
         self.mark();
@@ -170,7 +266,8 @@ impl Outbound {
     }
 
     pub(super) fn clear(&mut self) {
-        self.chunks.clear();
+        self.first = Vec::new();
+        self.rest = None;
         self.sent = 0;
         self.len = 0;
         self.paused = false;

@@ -10,14 +10,11 @@ use std::task::{Context, Poll, ready};
 
 use rondel_executor::Callback;
 use rondel_loop::{Flush, LoopClosed, Registration};
-use rustix::net::{SendAncillaryBuffer, SendFlags};
 
-use crate::engine::outbound::CHUNK;
+use crate::engine::calls::{self, send, send_one};
+use crate::engine::outbound::{AT_ONCE, CHUNK};
 use crate::engine::{Connection, Finish, Phase};
 use crate::error::{Attempt, WriteError};
-
-/// With nothing queued, this much is sent at once: joining it to what may follow would cost more than it saves.
-const AT_ONCE: usize = 16 * 1024;
 
 /// How much is sent before others have their turn.
 const ALLOWANCE: usize = 1024 * 1024;
@@ -59,7 +56,9 @@ impl Connection {
         high: Option<usize>,
         low: Option<usize>,
     ) -> io::Result<()> {
-        self.outbound.borrow_mut().set_marks(high, low)
+        self.outbound.borrow_mut().set_marks(high, low)?;
+        self.flow_changed();
+        Ok(())
     }
 
     pub(crate) fn hard_limit(&self) -> usize {
@@ -81,10 +80,14 @@ impl Connection {
         parts: &[IoSlice<'_>],
         urgency: Urgency,
     ) -> Result<(), WriteError> {
-        let registration = self.to_send()?;
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        let registration = self.to_send()?;
         if len == 0 {
             return Ok(());
+        }
+        if self.is_layered() {
+            self.outbound.borrow().check_room(len)?;
+            return self.write_layered(&registration, parts, urgency);
         }
         let writable = registration.ready().is_writable();
         {
@@ -107,11 +110,41 @@ impl Connection {
                 } else {
                     self.watch(&registration);
                 }
+                self.flow_changed();
                 return Ok(());
             }
         }
         self.transmit(&registration, parts)?;
         Ok(())
+    }
+
+    /// Accepts `bytes` to be sent with what else this turn writes; whether too much is queued now, after as much has been sent
+    /// as the system takes.
+    #[inline]
+    pub(crate) fn write_in_turn(self: &Rc<Self>, bytes: &[u8]) -> Result<bool, WriteError> {
+        if self.flush_due.get() && !self.is_layered() {
+            // It will be flushed in any case: there is nothing to see to.
+            self.may_send()?;
+            let mut outbound = self.outbound.borrow_mut();
+            if outbound.joins(bytes.len()) {
+                outbound.push(bytes);
+                return Ok(false);
+            }
+        }
+        self.write_parts_in_turn(&[IoSlice::new(bytes)])
+    }
+
+    /// The same for several pieces, which are accepted together.
+    pub(crate) fn write_parts_in_turn(
+        self: &Rc<Self>,
+        parts: &[IoSlice<'_>],
+    ) -> Result<bool, WriteError> {
+        self.write(parts, Urgency::Turn)?;
+        if !self.is_paused() {
+            return Ok(false);
+        }
+        self.send_queued();
+        Ok(self.is_paused())
     }
 
     /// Sends `parts` with nothing queued before them, as most messages are sent; queues what the system does not take.
@@ -129,11 +162,8 @@ impl Connection {
             Err(error) => return Err(self.fail(Attempt::Send, error).into()),
         };
         self.queue_rest(parts, sent);
-        if registration.ready().is_writable() {
-            self.send_soon();
-        } else {
-            self.watch(registration);
-        }
+        self.go_on_sending(registration);
+        self.flow_changed();
         Ok(())
     }
 
@@ -157,6 +187,10 @@ impl Connection {
         let mut allowance = ALLOWANCE;
         while !bytes.is_empty() {
             ready!(self.poll_sent(cx, Goal::Sent))?;
+            if self.is_layered() {
+                self.write_piece_layered(bytes)?;
+                continue;
+            }
             let registration = self.to_send()?;
             if allowance == 0 {
                 cx.waker().wake_by_ref();
@@ -227,6 +261,7 @@ impl Connection {
         }
         self.check_fault()?;
         if self.finish.get() == Finish::Open {
+            self.say_farewell();
             self.finish.set(Finish::Wanted);
             self.send_queued();
             if self.is_sent() {
@@ -239,6 +274,7 @@ impl Connection {
     /// The same with nothing queued, when the callback or poll that is running returns.
     pub(super) fn finish_soon(self: &Rc<Self>) {
         if self.finish.get() == Finish::Open {
+            self.say_farewell();
             self.finish.set(Finish::Wanted);
             self.flush_soon();
         }
@@ -246,9 +282,9 @@ impl Connection {
 
     /// Sends what is queued, as far as the system takes it; a failure is noted.
     pub(super) fn send_queued(self: &Rc<Self>) {
-        if let Some(registration) = self.registration()
+        if !self.is_sent()
+            && let Some(registration) = self.registration()
             && registration.ready().is_writable()
-            && !self.is_sent()
         {
             // Whoever writes next is told.
             let _ = self.transmit(&registration, &[]);
@@ -276,7 +312,14 @@ impl Connection {
 
     /// The descriptor, if bytes can still be written.
     #[inline]
-    fn to_send(&self) -> Result<Rc<Registration>, WriteError> {
+    pub(super) fn to_send(&self) -> Result<Rc<Registration>, WriteError> {
+        self.may_send()?;
+        self.registration().ok_or(WriteError::Closed)
+    }
+
+    /// Whether bytes can still be written.
+    #[inline]
+    fn may_send(&self) -> Result<(), WriteError> {
         self.check_fault()?;
         if self.phase.get() != Phase::Open {
             return Err(WriteError::Closed);
@@ -287,7 +330,7 @@ impl Connection {
         if self.local.is_closed() {
             return Err(WriteError::Io(LoopClosed.into()));
         }
-        self.registration().ok_or(WriteError::Closed)
+        Ok(())
     }
 
     #[inline]
@@ -299,7 +342,7 @@ impl Connection {
     }
 
     /// Sends what is queued and, behind it, `extra`; queues what is left of `extra`.
-    fn transmit(
+    pub(super) fn transmit(
         self: &Rc<Self>,
         registration: &Registration,
         extra: &[IoSlice<'_>],
@@ -335,12 +378,20 @@ impl Connection {
         if sent {
             self.unwatch(registration);
             self.on_sent();
-        } else if registration.ready().is_writable() {
+        } else {
+            self.go_on_sending(registration);
+        }
+        self.flow_changed();
+        Ok(())
+    }
+
+    /// Has the rest of the queue sent when it can be.
+    pub(super) fn go_on_sending(self: &Rc<Self>, registration: &Registration) {
+        if registration.ready().is_writable() {
             self.send_soon();
         } else {
             self.watch(registration);
         }
-        Ok(())
     }
 
     /// The queue is empty: what waited for that.
@@ -349,16 +400,63 @@ impl Connection {
             self.finish.set(Finish::Sent);
             if let Some(registration) = self.registration() {
                 // Fails only if the peer has reset the connection, which the next attempt to use it will say.
-                let _ = rustix::net::shutdown(&*registration, rustix::net::Shutdown::Write);
+                let _ = calls::end(&*registration);
             }
         }
         if self.phase.get() == Phase::Closing {
-            self.close_descriptor(Phase::Closed);
+            self.close_sent();
+        }
+    }
+
+    #[inline]
+    pub(super) fn flush_now(self: &Rc<Self>) {
+        if self.send_only_chunk() {
+            return;
+        }
+        self.send_queued();
+        if self.is_sent() {
+            self.on_sent();
+        }
+    }
+
+    /// Sends what is queued if it is in one piece and nothing waits for its end, as nearly always; `false` if it is not, or
+    /// not all could be sent.
+    #[inline]
+    fn send_only_chunk(&self) -> bool {
+        if self.finish.get() == Finish::Wanted || self.phase.get() != Phase::Open {
+            return false;
+        }
+        let Some(registration) = self.registration() else {
+            return false;
+        };
+        let mut outbound = self.outbound.borrow_mut();
+        let Some(chunk) = outbound.only_chunk() else {
+            return outbound.is_empty();
+        };
+        if !registration.ready().is_writable() || outbound.is_paused() {
+            return false;
+        }
+        match send_one(&registration, chunk) {
+            Ok(count) if count == outbound.len() => {
+                outbound.advance_all();
+                true
+            }
+            Ok(count) => {
+                outbound.advance(count);
+                false
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) => {
+                drop(outbound);
+                // Whoever writes next is told.
+                let _ = self.fail(Attempt::Send, error);
+                true
+            }
         }
     }
 
     /// Has the queue sent when the callback or poll that is running returns.
-    fn flush_soon(self: &Rc<Self>) {
+    pub(super) fn flush_soon(self: &Rc<Self>) {
         if !self.flush_due.replace(true) {
             self.local.flush_later(Rc::clone(self) as Rc<dyn Flush>);
         }
@@ -373,8 +471,9 @@ impl Connection {
         }
     }
 
-    fn watch(self: &Rc<Self>, registration: &Registration) {
-        if !self.watching.replace(true) {
+    pub(super) fn watch(self: &Rc<Self>, registration: &Registration) {
+        // An attendant is called in any case.
+        if !self.is_attended() && !self.watching.replace(true) {
             registration.set_callback(Some(Rc::clone(self) as Rc<dyn Callback>));
         }
     }
@@ -389,10 +488,7 @@ impl Connection {
 impl Flush for Connection {
     fn flush(self: Rc<Self>) {
         self.flush_due.set(false);
-        self.send_queued();
-        if self.is_sent() {
-            self.on_sent();
-        }
+        self.flush_now();
     }
 }
 
@@ -400,39 +496,18 @@ impl Flush for Connection {
 impl Callback for Connection {
     fn call(self: Rc<Self>) {
         self.send_due.set(false);
-        self.send_queued();
+        if self.is_attended() {
+            self.dispatch();
+        } else {
+            self.send_queued();
+        }
+    }
+
+    fn discard(&self) {
+        self.on_discarded();
     }
 
     fn site(&self) -> &'static Location<'static> {
         Location::caller()
     }
 }
-
-/// One system call. A short count is noted.
-fn send(registration: &Registration, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    loop {
-        let sent = registration.try_write(|fd| {
-            let count = match slices {
-                [one] => rustix::net::send(fd, one, FLAGS)?,
-                many => rustix::net::sendmsg(fd, many, &mut SendAncillaryBuffer::default(), FLAGS)?,
-            };
-            Ok(count)
-        });
-        match sent {
-            Ok(count) => {
-                if count < slices.iter().map(|slice| slice.len()).sum() {
-                    registration.on_short_write();
-                }
-                return Ok(count);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// An error is what a lost peer is worth, not a signal. (Apple's systems have a socket option for that.)
-#[cfg(not(target_vendor = "apple"))]
-const FLAGS: SendFlags = SendFlags::NOSIGNAL;
-#[cfg(target_vendor = "apple")]
-const FLAGS: SendFlags = SendFlags::empty();

@@ -10,8 +10,8 @@ use std::time::Duration;
 use rondel_executor::Callback;
 use rondel_loop::{ExceptionContext, LocalLoop, TimerHandle};
 
+use crate::server::listening::Listening;
 use crate::server::sessions::Sessions;
-use crate::tcp::listener::TcpListener;
 
 /// How long accepting pauses after the system refused it. asyncio's value.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -19,9 +19,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Accepts connections in batches. A callback: no task waits.
 pub(super) struct Acceptor {
     /// `None` once closed.
-    listener: RefCell<Option<Rc<TcpListener>>>,
+    listener: RefCell<Option<Rc<dyn Listening>>>,
     local: LocalLoop,
-    local_addr: SocketAddr,
+    local_addr: Option<SocketAddr>,
+    name: String,
     batch: u32,
     sessions: Weak<Sessions>,
     /// Armed while accepting pauses.
@@ -29,11 +30,15 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn start(listener: TcpListener, batch: u32, sessions: &Rc<Sessions>) -> Rc<Self> {
-        let listener = Rc::new(listener);
+    pub(super) fn start(
+        listener: Rc<dyn Listening>,
+        batch: u32,
+        sessions: &Rc<Sessions>,
+    ) -> Rc<Self> {
         let acceptor = Rc::new(Self {
             local: listener.registration().local_loop().clone(),
             local_addr: listener.local_addr(),
+            name: listener.name(),
             listener: RefCell::new(Some(Rc::clone(&listener))),
             batch: batch.max(1),
             sessions: Rc::downgrade(sessions),
@@ -42,13 +47,16 @@ impl Acceptor {
         listener
             .registration()
             .set_callback(Some(Rc::clone(&acceptor) as Rc<dyn Callback>));
-        // Some may have been announced before.
-        acceptor.go_on();
+        sessions.add_acceptor(&acceptor);
         acceptor
     }
 
-    pub(super) fn local_addr(&self) -> SocketAddr {
+    pub(super) fn local_addr(&self) -> Option<SocketAddr> {
         self.local_addr
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn close(&self) {
@@ -63,12 +71,12 @@ impl Acceptor {
         }
     }
 
-    fn listener(&self) -> Option<Rc<TcpListener>> {
+    pub(super) fn listener(&self) -> Option<Rc<dyn Listening>> {
         self.listener.borrow().clone()
     }
 
     /// Goes to the back of the ready queue.
-    fn go_on(self: &Rc<Self>) {
+    pub(super) fn go_on(self: &Rc<Self>) {
         self.local
             .spawner()
             .push(Rc::clone(self) as Rc<dyn Callback>);
@@ -80,8 +88,12 @@ impl Acceptor {
             else {
                 return;
             };
+            if !sessions.is_accepting() {
+                // Called again when that changes.
+                return;
+            }
             match listener.try_accept() {
-                Ok((stream, peer)) => sessions.begin(&self.local, stream, peer),
+                Ok(handles) => sessions.begin(&self.local, handles),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => return self.pause(error),
             }
@@ -102,7 +114,7 @@ impl Acceptor {
         self.pause.replace(Some(timer));
         let context = ExceptionContext::new(format!(
             "the server on {} cannot accept connections, and tries again in {PAUSE:?}",
-            self.local_addr
+            self.name
         ));
         self.local
             .call_exception_handler(&context.with_error(error));

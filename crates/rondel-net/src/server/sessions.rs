@@ -2,23 +2,29 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 
 use rondel_loop::{LocalLoop, Task};
 use rondel_sync::Event;
 
-use crate::engine::Connection;
+use crate::engine::{Connection, Handles};
+use crate::server::acceptor::Acceptor;
 use crate::server::handler::Start;
-use crate::tcp::stream::TcpStream;
 
 pub(super) struct Sessions {
     start: Start,
     alive: RefCell<HashMap<u64, Session>>,
+    /// How many there may be.
+    most: usize,
+    /// Those that accept, to be called when there is a place again.
+    acceptors: RefCell<Vec<Weak<Acceptor>>>,
     /// Sessions whose handler has not ended.
     handlers: Cell<usize>,
     begun: Cell<u64>,
+    serving: Cell<bool>,
     closed: Cell<bool>,
+    /// Whether somebody serves for ever.
+    for_ever: Cell<bool>,
     /// Set for a moment whenever something has ended.
     changed: Event,
 }
@@ -30,27 +36,66 @@ struct Session {
 }
 
 impl Sessions {
-    pub(super) fn new(start: Start) -> Rc<Self> {
+    pub(super) fn new(start: Start, most: usize) -> Rc<Self> {
         Rc::new(Self {
             start,
             alive: RefCell::default(),
+            most,
+            acceptors: RefCell::default(),
             handlers: Cell::new(0),
             begun: Cell::new(0),
+            serving: Cell::new(false),
             closed: Cell::new(false),
+            for_ever: Cell::new(false),
             changed: Event::new(),
         })
     }
 
+    pub(super) fn add_acceptor(&self, acceptor: &Rc<Acceptor>) {
+        self.acceptors.borrow_mut().push(Rc::downgrade(acceptor));
+    }
+
+    /// Whether connections are accepted at the moment.
+    pub(super) fn is_accepting(&self) -> bool {
+        self.serving.get() && self.len() < self.most
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        self.serving.get() && !self.closed.get()
+    }
+
+    pub(super) fn start_serving(&self) {
+        if !self.closed.get() && !self.serving.replace(true) {
+            self.accept_soon();
+        }
+    }
+
+    fn accept_soon(&self) {
+        for acceptor in &*self.acceptors.borrow() {
+            if let Some(acceptor) = acceptor.upgrade() {
+                acceptor.go_on();
+            }
+        }
+    }
+
     /// A connection was accepted.
-    pub(super) fn begin(self: &Rc<Self>, local: &LocalLoop, stream: TcpStream, peer: SocketAddr) {
+    pub(super) fn begin(self: &Rc<Self>, local: &LocalLoop, handles: Handles) {
         let number = self.begun.get();
         self.begun.set(number + 1);
-        stream.connection().set_guard(Box::new(ConnectionOpen {
+        let connection = Rc::clone(handles.writer.connection());
+        let session = Session {
+            handler: None,
+            connection: Some(Rc::downgrade(&connection)),
+        };
+        self.alive.borrow_mut().insert(number, session);
+        connection.set_guard(Box::new(ConnectionOpen {
             sessions: Rc::downgrade(self),
             number,
         }));
-        let connection = Rc::downgrade(stream.connection());
-        let handler = (self.start)(local, stream, peer);
+        drop(connection);
+        let Some(handler) = (self.start)(local, handles) else {
+            return;
+        };
         let sessions = Rc::downgrade(self);
         handler.on_done(move |_| {
             if let Some(sessions) = sessions.upgrade() {
@@ -58,11 +103,8 @@ impl Sessions {
             }
         });
         self.handlers.set(self.handlers.get() + 1);
-        let session = Session {
-            handler: Some(Rc::new(handler)),
-            connection: Some(connection),
-        };
-        self.alive.borrow_mut().insert(number, session);
+        let handler = Some(Rc::new(handler));
+        self.change(number, |session| session.handler = handler);
     }
 
     fn on_handler_done(&self, number: u64) {
@@ -84,6 +126,11 @@ impl Sessions {
         let changed = change(session);
         if session.handler.is_none() && session.connection.is_none() {
             alive.remove(&number);
+            let accepts_again = alive.len() + 1 == self.most;
+            drop(alive);
+            if accepts_again {
+                self.accept_soon();
+            }
         }
         Some(changed)
     }
@@ -129,18 +176,27 @@ impl Sessions {
         handlers.iter().filter(|handler| handler.cancel()).count()
     }
 
-    /// Aborts the connections that are open; gives their number.
-    pub(super) fn abort(&self) -> usize {
-        let open: Vec<Rc<Connection>> = self
-            .alive
+    /// The connections that are open.
+    pub(super) fn open(&self) -> Vec<Rc<Connection>> {
+        self.alive
             .borrow()
             .values()
             .filter_map(|session| session.connection.as_ref()?.upgrade())
-            .collect();
-        for connection in &open {
-            connection.abort();
-        }
-        open.len()
+            .collect()
+    }
+
+    /// Whoever serves for ever is the only one: `None` if there is another.
+    pub(super) fn serve_for_ever(&self) -> Option<ForEver<'_>> {
+        (!self.for_ever.replace(true)).then_some(ForEver(self))
+    }
+}
+
+/// Somebody serves for ever, as long as this lives.
+pub(super) struct ForEver<'s>(&'s Sessions);
+
+impl Drop for ForEver<'_> {
+    fn drop(&mut self) {
+        self.0.for_ever.set(false);
     }
 }
 

@@ -4,9 +4,10 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use crate::engine::Handle;
+use crate::engine::{Connection, Handle};
 use crate::error::ReadError;
 use crate::stream::inbound_buffer::InboundBuffer;
 use crate::stream::lines::Lines;
@@ -69,6 +70,22 @@ impl StreamReader {
             limit: LIMIT,
             ended: false,
         }
+    }
+
+    /// A reader that has received something already.
+    pub(crate) fn with_buffer(handle: Handle, received: Vec<u8>) -> Self {
+        let mut reader = Self::new(handle);
+        reader.buffer.push(&received);
+        reader
+    }
+
+    /// Takes out what was received and not given yet.
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
+        self.buffer.take_all()
+    }
+
+    pub(crate) fn connection(&self) -> &Rc<Connection> {
+        self.handle.connection()
     }
 
     /// How many bytes may come before a separator, in [`read_until`](StreamReader::read_until) and its kin: 64 KiB unless

@@ -53,7 +53,7 @@ impl StreamWriter {
     }
 
     #[inline]
-    fn connection(&self) -> &Rc<Connection> {
+    pub(crate) fn connection(&self) -> &Rc<Connection> {
         self.handle.connection()
     }
 

@@ -58,6 +58,7 @@ pub struct ListenOptions {
     backlog: u32,
     reuse_address: bool,
     reuse_port: bool,
+    keep_alive: bool,
     only_v6: Option<bool>,
 }
 
@@ -67,6 +68,7 @@ impl Default for ListenOptions {
             backlog: BACKLOG,
             reuse_address: true,
             reuse_port: false,
+            keep_alive: false,
             only_v6: None,
         }
     }
@@ -95,6 +97,13 @@ impl ListenOptions {
     /// (`SO_REUSEPORT`). Default: no.
     pub fn reuse_port(mut self, on: bool) -> Self {
         self.reuse_port = on;
+        self
+    }
+
+    /// Whether peers of accepted connections that are silent for long are asked whether they are still there
+    /// (`SO_KEEPALIVE`), as often as the system is set to: on Linux after two hours, unless set. Default: no.
+    pub fn keep_alive(mut self, on: bool) -> Self {
+        self.keep_alive = on;
         self
     }
 
@@ -130,6 +139,10 @@ impl ListenOptions {
         socket.set_reuse_address(self.reuse_address)?;
         if self.reuse_port {
             socket.set_reuse_port(true)?;
+        }
+        if self.keep_alive {
+            // Inherited by what is accepted, as the other options are.
+            socket.set_keepalive(true)?;
         }
         if let Some(only) = self.only_v6
             && addr.is_ipv6()
@@ -240,7 +253,7 @@ fn accept_from(fd: BorrowedFd<'_>) -> io::Result<(std::os::fd::OwnedFd, SocketAd
 
 /// Whether accepting failed for the connection that was next in line, and the one behind it can be tried (accept(2), «Error
 /// handling»).
-fn is_of_one_connection(error: &io::Error) -> bool {
+pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
     const PASSING: [Errno; 10] = [
         Errno::INTR,
         Errno::CONNABORTED,

@@ -69,6 +69,10 @@ impl TcpStream {
         }
     }
 
+    pub(crate) fn into_handles(self) -> Handles {
+        self.handles
+    }
+
     #[inline]
     pub(crate) fn connection(&self) -> &Rc<Connection> {
         self.handles.writer.connection()

@@ -1,0 +1,125 @@
+//! [`ToUnixAddr`]: paths and abstract names.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Where a Unix socket is: a path, or, on Linux, an abstract name, which is written as in asyncio with a NUL in front:
+/// `"\0name"`. An abstract name is in no folder, and is gone with the last socket that has it.
+///
+/// ```
+/// use rondel_net::ToUnixAddr;
+///
+/// let addr = "/run/echo.sock".to_unix_addr()?;
+/// assert_eq!(addr.as_pathname(), Some("/run/echo.sock".as_ref()));
+/// # #[cfg(target_os = "linux")]
+/// assert!("\0echo".to_unix_addr()?.as_pathname().is_none());
+/// assert!("x".repeat(200).to_unix_addr().is_err()); // some 100 bytes is what the system allows
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub trait ToUnixAddr {
+    /// The address.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is too long or has a NUL in the middle; `Unsupported` for abstract names where there are none.
+    fn to_unix_addr(&self) -> io::Result<SocketAddr>;
+}
+
+impl ToUnixAddr for SocketAddr {
+    fn to_unix_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.clone())
+    }
+}
+
+impl ToUnixAddr for OsStr {
+    fn to_unix_addr(&self) -> io::Result<SocketAddr> {
+        match self.as_bytes() {
+            [0, name @ ..] => abstract_name(name),
+            [] => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the path of a Unix socket is empty",
+            )),
+            _ => SocketAddr::from_pathname(self),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn abstract_name(name: &[u8]) -> io::Result<SocketAddr> {
+    use std::os::linux::net::SocketAddrExt;
+
+    SocketAddr::from_abstract_name(name)
+}
+
+#[cfg(target_os = "android")]
+fn abstract_name(name: &[u8]) -> io::Result<SocketAddr> {
+    use std::os::android::net::SocketAddrExt;
+
+    SocketAddr::from_abstract_name(name)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn abstract_name(_: &[u8]) -> io::Result<SocketAddr> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this system has no abstract names for Unix sockets",
+    ))
+}
+
+macro_rules! like_os_str {
+    ($($kind:ty),*) => {$(
+        impl ToUnixAddr for $kind {
+            fn to_unix_addr(&self) -> io::Result<SocketAddr> {
+                AsRef::<OsStr>::as_ref(self).to_unix_addr()
+            }
+        }
+    )*};
+}
+
+like_os_str!(str, String, OsString, Path, PathBuf);
+
+impl<A: ToUnixAddr + ?Sized> ToUnixAddr for &A {
+    fn to_unix_addr(&self) -> io::Result<SocketAddr> {
+        (**self).to_unix_addr()
+    }
+}
+
+/// What an address is called in reports.
+pub(super) fn name_of(addr: &SocketAddr) -> String {
+    match addr.as_pathname() {
+        Some(path) => path.display().to_string(),
+        None if addr.is_unnamed() => "an unnamed Unix socket".into(),
+        None => format!("{addr:?}"),
+    }
+}
+
+/// An error with what was attempted, on what.
+pub(super) fn failed(doing: &str, addr: &SocketAddr, error: io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        Failed {
+            what: format!("{doing} {}", name_of(addr)),
+            error,
+        },
+    )
+}
+
+#[derive(Debug)]
+struct Failed {
+    what: String,
+    error: io::Error,
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.what, self.error)
+    }
+}
+
+impl std::error::Error for Failed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}

@@ -1,0 +1,63 @@
+//! The file that a listening socket is reached by: made when it is bound, and left behind unless somebody removes it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// A socket file of ours, as it was made.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    /// The one that has just been made at `path`.
+    pub(super) fn made_at(path: &Path) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Self {
+            // The working directory may be another by the time it is removed.
+            path: std::path::absolute(path)?,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+
+    /// Removes it, unless something else has taken its place.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        let metadata = fs::symlink_metadata(&self.path)?;
+        if (metadata.dev(), metadata.ino()) == (self.device, self.inode) {
+            fs::remove_file(&self.path)?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes the socket file at `path` if nobody listens there any more. What is not a socket stays.
+pub(super) fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => {}
+        // Nothing there, or nothing to be removed, which binding will say.
+        _ => return Ok(()),
+    }
+    if is_served(path)? {
+        return Ok(());
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether somebody listens at `path`. The only way to know is to connect.
+fn is_served(path: &Path) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A backlog that is full is no reason to wait.
+    socket.set_nonblocking(true)?;
+    let outcome = socket.connect(&SockAddr::unix(path)?);
+    Ok(!matches!(outcome, Err(error) if error.kind() == io::ErrorKind::ConnectionRefused))
+}
