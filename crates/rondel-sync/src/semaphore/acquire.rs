@@ -21,21 +21,21 @@ pin_project! {
     /// When polled after it was ready.
     #[must_use = "futures do nothing unless awaited"]
     pub struct Acquire<'a> {
-        semaphore: &'a Semaphore,
+        // `None` when the permits have been given out.
+        semaphore: Option<&'a Semaphore>,
         permits: usize,
         // Made when there is something to wait for: most who come find what they want, and a
         // waiter is several words to write and to move.
         #[pin]
         waiter: Option<Waiter<&'a WaitList<usize>, usize>>,
-        done: bool,
     }
 
     impl PinnedDrop for Acquire<'_> {
         #[inline]
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if let Some(waiter) = this.waiter.as_pin_mut() {
-                give_up(this.semaphore, waiter);
+            if let (Some(semaphore), Some(waiter)) = (this.semaphore, this.waiter.as_pin_mut()) {
+                give_up(semaphore, waiter);
             }
         }
     }
@@ -69,10 +69,9 @@ impl<'a> Acquire<'a> {
     #[inline]
     pub(super) const fn new(semaphore: &'a Semaphore, permits: usize) -> Self {
         Self {
-            semaphore,
+            semaphore: Some(semaphore),
             permits,
             waiter: None,
-            done: false,
         }
     }
 }
@@ -92,23 +91,22 @@ impl<'a> Future for Acquire<'a> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<SemaphorePermit<'a>> {
         let mut this = self.project();
-        assert!(
-            !*this.done,
-            "`Semaphore::acquire` polled after it was ready"
-        );
+        let semaphore = this
+            .semaphore
+            .expect("`Semaphore::acquire` polled after it was ready");
         let permits = *this.permits;
         match this.waiter.as_mut().as_pin_mut() {
-            Some(waiter) => ready!(poll_permits(this.semaphore, waiter, cx)),
-            None if this.semaphore.take(permits).is_ok() => {}
+            Some(waiter) => ready!(poll_permits(semaphore, waiter, cx)),
+            None if semaphore.take(permits).is_ok() => {}
             None => {
-                let waiter = Waiter::new(&this.semaphore.waiters, permits);
+                let waiter = Waiter::new(&semaphore.waiters, permits);
                 this.waiter.as_mut().set(Some(waiter));
                 let waiter = this.waiter.as_pin_mut().expect("set in the line above");
                 ready!(waiter.poll(cx));
             }
         }
-        *this.done = true;
-        Poll::Ready(SemaphorePermit::new(this.semaphore, permits))
+        *this.semaphore = None;
+        Poll::Ready(SemaphorePermit::new(semaphore, permits))
     }
 }
 
@@ -163,7 +161,7 @@ impl fmt::Debug for Acquire<'_> {
         f.debug_struct("Acquire")
             .field("permits", &self.permits)
             .field("waiter", &self.waiter)
-            .field("done", &self.done)
+            .field("done", &self.semaphore.is_none())
             .finish()
     }
 }
