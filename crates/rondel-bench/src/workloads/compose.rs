@@ -75,7 +75,7 @@ pub(crate) fn group<R: Composes>(lengths: &Lengths) -> Vec<Figure> {
 
 /// The same by futures' `FuturesUnordered` for every contender.
 pub(crate) fn group_by_futures<R: Tasks>(lengths: &Lengths) -> Vec<Figure> {
-    wake_one_by_one::<R, _>(lengths, |children| unordered(children))
+    wake_one_by_one::<R, _>(lengths, unordered)
 }
 
 fn wake_one_by_one<R, G>(
