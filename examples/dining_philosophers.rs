@@ -6,14 +6,14 @@
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
 use rondel::prelude::*;
-use rondel::sync::Semaphore;
+use rondel::sync::Lock;
 use std::cell::Cell;
 
 const NAMES: [&str; 5] = ["Plato", "Hypatia", "Laozi", "Avicenna", "Arendt"];
 const MEALS: u32 = 3;
 
 /// On a table: free, or in somebody's hand.
-struct Fork(Semaphore);
+struct Fork(Lock);
 
 async fn dine(name: &str, first: &Fork, second: &Fork, eating: &Cell<usize>) {
     for meal in 1..=MEALS {
@@ -34,7 +34,7 @@ async fn dine(name: &str, first: &Fork, second: &Fork, eating: &Cell<usize>) {
 
 /// Whether all have eaten before their patience ends.
 async fn dinner(lower_fork_first: bool) -> bool {
-    let forks = NAMES.map(|_| Fork(Semaphore::new(1)));
+    let forks = NAMES.map(|_| Fork(Lock::new()));
     let eating = Cell::new(0);
     let table = task_scope(async |scope| {
         let (forks, eating) = (&forks, &eating);

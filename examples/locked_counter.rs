@@ -5,7 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
 use rondel::prelude::*;
-use rondel::sync::Semaphore;
+use rondel::sync::Lock;
 use std::cell::Cell;
 
 /// Reads, asks somebody far away, writes.
@@ -15,7 +15,7 @@ async fn change(total: &Cell<i64>, by: i64) {
     total.set(before + by);
 }
 
-async fn count(lock: Option<&Semaphore>) -> i64 {
+async fn count(lock: Option<&Lock>) -> i64 {
     let total = Cell::new(0);
     task_scope(async |scope| {
         let total = &total;
@@ -38,7 +38,6 @@ async fn count(lock: Option<&Semaphore>) -> i64 {
 fn main() -> Result<(), RunError> {
     run(async {
         println!("without a lock: {}", count(None).await);
-        // One permit: whoever has it is alone.
-        println!("with a lock: {}", count(Some(&Semaphore::new(1))).await);
+        println!("with a lock: {}", count(Some(&Lock::new())).await);
     })
 }

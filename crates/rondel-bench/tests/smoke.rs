@@ -113,11 +113,11 @@ fn every_runtime_does_every_in_process_workload() {
             "{runtime} {pending} {asleep}"
         );
     }
-    // There is no such channel for monoio.
-    let broadcast = |(_, workload, _): &&(String, String, String)| workload == "broadcast";
-    let mut able: Vec<_> = figures.keys().filter(broadcast).map(|key| &key.0).collect();
-    able.sort();
-    assert_eq!(able, ["rondel", "smol", "tokio"]);
+    // monoio has neither.
+    for runtime in ["rondel", "tokio", "smol"] {
+        assert!(value(runtime, "procs", "rate 1/s") > 0.0);
+        assert!(value(runtime, "broadcast", "rate 1/s") > 0.0);
+    }
     assert!(value("limit-task", "spawn", "rate 1/s") > 0.0);
     assert!(
         !figures
@@ -191,7 +191,8 @@ fn lists_choose_and_what_is_skipped_is_said() {
 fn the_listing_names_all() {
     let listing = String::from_utf8(bench(&["--list"]).stdout).unwrap();
     let micro = MICRO.map(|(name, _)| name);
-    for name in NET.iter().chain(&micro).chain(&RUNTIMES).chain(&SERVERS) {
+    let all = NET.iter().chain(&micro).chain(&["procs"]);
+    for name in all.chain(&RUNTIMES).chain(&SERVERS) {
         assert!(
             listing
                 .lines()

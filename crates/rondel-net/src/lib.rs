@@ -1,11 +1,16 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// One file lifts this: the system calls for many datagrams at once (`udp/sys/linux.rs`).
+// Two files lift this: the system calls for many datagrams at once (`udp/sys/linux.rs`), and what a child does before it becomes
+// another program (`process/session.rs`).
 #![deny(unsafe_code)]
 
 mod connect;
 mod engine;
 mod error;
+#[cfg(feature = "pipe")]
+mod pipe;
+#[cfg(feature = "process")]
+mod process;
 mod resolver;
 mod server;
 mod stream;
@@ -24,6 +29,16 @@ pub use connect::{
     ConnectPhase, Target, TargetError, TargetErrorKind, ToTarget, open_connection,
 };
 pub use error::{ConnectionLost, ReadError, WriteError};
+#[cfg(feature = "pipe")]
+#[cfg_attr(docsrs, doc(cfg(feature = "pipe")))]
+pub use pipe::{NotAPipe, PipeReader, PipeWriter, connect_read_pipe, connect_write_pipe};
+#[cfg(feature = "process")]
+#[cfg_attr(docsrs, doc(cfg(feature = "process")))]
+pub use process::{
+    Child, Command, Communicate, CommunicateError, CommunicateErrorKind, Pty, ReapedElsewhere,
+    SpawnError, Stdio, SubprocessProtocol, SubprocessRef, SubprocessTransport, Wait,
+    subprocess_exec, subprocess_shell,
+};
 pub use resolver::{LookUp, Resolve, ResolveError, ResolveErrorKind, Resolver, Resolving, resolve};
 pub use server::{
     HandlerOutcome, Server, ServerOptions, ServerReport, create_server, start_server,

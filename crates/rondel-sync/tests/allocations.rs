@@ -10,7 +10,10 @@ use std::task::Poll;
 
 use harness::{Wakes, poll_once};
 use rondel_sync::wait_list::{WaitList, Waiter};
-use rondel_sync::{Event, PriorityQueue, Queue, Semaphore, broadcast, mpsc, oneshot, watch};
+use rondel_sync::{
+    Condition, Event, Mutex, PriorityQueue, Queue, RwLock, Semaphore, broadcast, mpsc, oneshot,
+    watch,
+};
 
 struct Counting;
 
@@ -197,4 +200,35 @@ fn the_waiting_futures_are_small() {
     assert!(words(size_of::<Waiter<&WaitList>>()) <= 6);
     assert!(words(size_of_val(&Event::new().wait())) <= 8);
     assert!(words(size_of_val(&Semaphore::new(1).acquire())) <= 9);
+}
+
+#[test]
+fn locks_allocate_nothing() {
+    let (count, ()) = allocations(|| {
+        let (mutex, lock, condition) = (Mutex::new(1), RwLock::new(1), Condition::new());
+        {
+            let held = mutex.try_lock().unwrap();
+            let mut waiting = pin!(mutex.lock());
+            assert!(poll_once(waiting.as_mut()).is_pending());
+            drop(held);
+            assert!(poll_once(waiting).is_ready());
+        }
+        {
+            let held = lock.try_read().unwrap();
+            let mut writer = pin!(lock.write());
+            let mut reader = pin!(lock.read());
+            assert!(poll_once(writer.as_mut()).is_pending());
+            assert!(poll_once(reader.as_mut()).is_pending());
+            drop(held);
+            assert!(poll_once(writer).is_ready());
+            assert!(poll_once(reader).is_ready());
+        }
+        {
+            let mut waiting = pin!(condition.wait(mutex.try_lock().unwrap()));
+            assert!(poll_once(waiting.as_mut()).is_pending());
+            condition.notify_one();
+            assert!(poll_once(waiting).is_ready());
+        }
+    });
+    assert_eq!(count, 0);
 }

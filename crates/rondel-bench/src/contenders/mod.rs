@@ -21,7 +21,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::workloads::net::Net;
 use crate::workloads::{Job, Kind, Micro, Workload};
-use crate::workloads::{compose, memory, sync, tasks, threads, timers};
+use crate::workloads::{compose, memory, procs, sync, tasks, threads, timers};
 
 /// The one that all others are put in proportion to.
 pub(crate) const BASELINE: &str = "tokio";
@@ -131,6 +131,12 @@ pub(crate) trait Pool: Tasks {
     fn unblock(work: impl FnOnce() + Send + 'static) -> impl Future<Output = ()>;
 }
 
+/// A runtime that starts programs; monoio has nothing for it.
+pub(crate) trait Processes: Tasks {
+    /// Starts [`PROGRAM`](procs::PROGRAM) and waits for its success.
+    fn run_program() -> impl Future<Output = ()>;
+}
+
 /// A lock and a semaphore between tasks of one thread: the runtime's own, or what its users take beside it.
 pub(crate) trait Locks: Tasks {
     type Mutex: 'static;
@@ -198,16 +204,17 @@ pub(crate) async fn unordered<F: Future<Output = ()>>(children: Vec<F>) {
 /// All in-process workloads, for a complete runtime.
 fn all_jobs<R>(micro: Micro) -> Option<Job>
 where
-    R: Timers + Pool + Locks + Channels + Composes + Broadcasts,
+    R: Timers + Pool + Locks + Channels + Composes + Broadcasts + Processes,
 {
     match micro {
         Micro::Broadcast => Some(sync::broadcast::<R>),
-        _ => all_but_broadcast::<R>(micro),
+        Micro::Procs => Some(procs::procs::<R>),
+        _ => most_jobs::<R>(micro),
     }
 }
 
-/// For a runtime beside which there is no such channel.
-fn all_but_broadcast<R>(micro: Micro) -> Option<Job>
+/// All in-process workloads but those with broadcasts or children.
+fn most_jobs<R>(micro: Micro) -> Option<Job>
 where
     R: Timers + Pool + Locks + Channels + Composes,
 {

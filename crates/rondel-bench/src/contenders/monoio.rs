@@ -23,13 +23,13 @@ use monoio::{FusionDriver, RuntimeBuilder};
 
 use super::{
     Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks, Pool, Tasks, Timers,
-    all_but_broadcast,
+    most_jobs,
 };
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "monoio",
     what: "monoio on io_uring if the kernel allows it, else epoll; 16 KiB buffers",
-    micro: all_but_broadcast::<Monoio>,
+    micro: most_jobs::<Monoio>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
 };

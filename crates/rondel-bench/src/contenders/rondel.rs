@@ -7,16 +7,17 @@ use std::net;
 use std::time::Duration;
 
 use ::rondel::net::{
-    Protocol, RecvBatch, ServerOptions, TcpListener, TcpStream, Transport, UdpSocket,
+    Command, Protocol, RecvBatch, ServerOptions, TcpListener, TcpStream, Transport, UdpSocket,
 };
 use ::rondel::poll::Epoll;
-use ::rondel::sync::{Semaphore, broadcast, mpsc};
+use ::rondel::sync::{Mutex, Semaphore, broadcast, mpsc};
 use ::rondel::{EventLoop, JoinError, RunOptions, Runner, Task, TaskSet, gather, task_group};
 
 use super::{
-    Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, Locks, Pool, Tasks, Timers,
-    all_jobs,
+    Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, Locks, Pool, Processes, Tasks,
+    Timers, all_jobs,
 };
+use crate::workloads::procs::PROGRAM;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "rondel",
@@ -83,15 +84,15 @@ impl Pool for Rondel {
 }
 
 impl Locks for Rondel {
-    type Mutex = Semaphore;
+    type Mutex = Mutex<()>;
     type Semaphore = Semaphore;
 
-    fn mutex() -> Semaphore {
-        Semaphore::new(1)
+    fn mutex() -> Mutex<()> {
+        Mutex::new(())
     }
 
-    fn lock(mutex: &Semaphore) -> impl Future<Output = impl Sized> {
-        mutex.acquire()
+    fn lock(mutex: &Mutex<()>) -> impl Future<Output = impl Sized> {
+        mutex.lock()
     }
 
     fn semaphore(permits: usize) -> Semaphore {
@@ -179,6 +180,13 @@ impl Composes for Rondel {
             Ok(())
         });
         ended.await.expect("nobody fails or cancels");
+    }
+}
+
+impl Processes for Rondel {
+    async fn run_program() {
+        let status = Command::new(PROGRAM).status().await;
+        assert!(status.expect("it starts").success());
     }
 }
 

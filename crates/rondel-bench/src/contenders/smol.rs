@@ -14,12 +14,14 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream, UdpSocket};
+use smol::process::Command;
 use smol::{Task, Timer, future};
 
 use super::{
     Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks, Pool,
-    Tasks, Timers, all_jobs,
+    Processes, Tasks, Timers, all_jobs,
 };
+use crate::workloads::procs::PROGRAM;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "smol",
@@ -157,6 +159,13 @@ impl Composes for Smol {
 
     fn join_next(set: &mut Self::Set) -> impl Future<Output = Option<usize>> {
         set.next()
+    }
+}
+
+impl Processes for Smol {
+    async fn run_program() {
+        let status = Command::new(PROGRAM).status().await;
+        assert!(status.expect("it starts").success());
     }
 }
 

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::process::Command;
 use tokio::runtime::LocalRuntime;
 use tokio::sync::{Mutex, Semaphore, broadcast, mpsc};
 use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 
 use super::{
     Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks, Pool,
-    Tasks, Timers, all_jobs,
+    Processes, Tasks, Timers, all_jobs,
 };
+use crate::workloads::procs::PROGRAM;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "tokio",
@@ -157,6 +159,13 @@ impl Composes for Tokio {
 
     async fn join_next(set: &mut JoinSet<usize>) -> Option<usize> {
         set.join_next().await.map(Self::joined)
+    }
+}
+
+impl Processes for Tokio {
+    async fn run_program() {
+        let status = Command::new(PROGRAM).status().await;
+        assert!(status.expect("it starts").success());
     }
 }
 

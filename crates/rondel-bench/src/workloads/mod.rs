@@ -6,6 +6,7 @@
 pub(crate) mod compose;
 pub(crate) mod memory;
 pub(crate) mod net;
+pub(crate) mod procs;
 pub(crate) mod rate;
 pub(crate) mod sync;
 pub(crate) mod tasks;
@@ -39,6 +40,7 @@ pub(crate) enum Micro {
     TimersFire,
     CrossThread,
     Blocking,
+    Procs,
     MemPending,
     MemSleep,
     Mutex,
@@ -149,6 +151,12 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         Micro::Blocking,
         &[RATE],
         "no-ops through the thread pool, one at a time",
+    ),
+    micro(
+        "procs",
+        Micro::Procs,
+        &[RATE],
+        "/bin/true started and waited for, 10 at a time",
     ),
     micro(
         "mem_pending",
@@ -311,6 +319,7 @@ impl Scale {
                 timers: 100_000,
                 longest_sleep: Duration::from_millis(1000),
                 hand_overs: 5000,
+                children: 1000,
                 pending_tasks: 1_000_000,
                 sleeping_tasks: 200_000,
             },
@@ -321,6 +330,7 @@ impl Scale {
                 timers: 100_000,
                 longest_sleep: Duration::from_millis(1000),
                 hand_overs: 2000,
+                children: 300,
                 pending_tasks: 200_000,
                 sleeping_tasks: 100_000,
             },
@@ -331,6 +341,7 @@ impl Scale {
                 timers: 1000,
                 longest_sleep: Duration::from_millis(30),
                 hand_overs: 20,
+                children: 10,
                 pending_tasks: 20_000,
                 sleeping_tasks: 20_000,
             },
@@ -349,6 +360,7 @@ pub(crate) struct Lengths {
     pub(crate) timers: usize,
     pub(crate) longest_sleep: Duration,
     pub(crate) hand_overs: usize,
+    pub(crate) children: usize,
     pub(crate) pending_tasks: usize,
     pub(crate) sleeping_tasks: usize,
 }
