@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const MICRO: [(&str, &[&str]); 10] = [
+const MICRO: [(&str, &[&str]); 20] = [
     ("spawn", &["rate 1/s"]),
     ("yield", &["rate 1/s"]),
     ("pingpong", &["rate 1/s"]),
@@ -20,6 +20,16 @@ const MICRO: [(&str, &[&str]); 10] = [
     ("blocking", &["rate 1/s"]),
     ("mem_pending", &["mem B"]),
     ("mem_sleep", &["mem B"]),
+    ("mutex", &["rate 1/s"]),
+    ("mutex_plain", &["rate 1/s"]),
+    ("semaphore", &["rate 1/s"]),
+    ("mpsc", &["rate 1/s"]),
+    ("pingpong_chan", &["rate 1/s"]),
+    ("gather", &["rate 1/s"]),
+    ("gather_futures", &["rate 1/s"]),
+    ("taskset", &["rate 1/s"]),
+    ("taskgroup", &["rate 1/s"]),
+    ("group_futures", &["rate 1/s"]),
 ];
 const NET: [&str; 11] = [
     "echo_16B_c1",
@@ -85,14 +95,8 @@ fn every_runtime_does_every_in_process_workload() {
             }
         }
         let of = |workload, metric| value(runtime, workload, metric);
-        for rate in [
-            "spawn",
-            "yield",
-            "pingpong",
-            "call_soon",
-            "timers_cancel",
-            "blocking",
-        ] {
+        let rates = MICRO.iter().filter(|(_, metrics)| *metrics == ["rate 1/s"]);
+        for (rate, _) in rates {
             assert!(of(rate, "rate 1/s") > 0.0, "{runtime} {rate}");
         }
         assert!(
@@ -109,8 +113,10 @@ fn every_runtime_does_every_in_process_workload() {
             "{runtime} {pending} {asleep}"
         );
     }
+    // monoio has neither.
     for runtime in ["rondel", "tokio", "smol"] {
         assert!(value(runtime, "procs", "rate 1/s") > 0.0);
+        assert!(value(runtime, "broadcast", "rate 1/s") > 0.0);
     }
     assert!(value("limit-task", "spawn", "rate 1/s") > 0.0);
     assert!(

@@ -140,7 +140,7 @@ impl Semaphore {
     /// assert!(buffer.acquire_many(100).now_or_never().is_some());
     /// ```
     pub fn acquire_many(&self, permits: usize) -> Acquire<'_> {
-        Acquire::new(self, Waiter::new(&self.waiters, permits))
+        Acquire::new(self, permits)
     }
 
     /// Acquires a permit that owns a share of the semaphore, to be moved into a task or a struct.

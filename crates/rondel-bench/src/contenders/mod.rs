@@ -16,8 +16,12 @@ use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
 use crate::workloads::net::Net;
-use crate::workloads::{Job, Kind, Micro, Workload, memory, procs, tasks, threads, timers};
+use crate::workloads::{Job, Kind, Micro, Workload};
+use crate::workloads::{compose, memory, procs, sync, tasks, threads, timers};
 
 /// The one that all others are put in proportion to.
 pub(crate) const BASELINE: &str = "tokio";
@@ -133,22 +137,101 @@ pub(crate) trait Processes: Tasks {
     fn run_program() -> impl Future<Output = ()>;
 }
 
-/// All in-process workloads, for a runtime that has children, too.
-fn jobs_and_children<R: Timers + Pool + Processes>(micro: Micro) -> Option<Job> {
-    match micro {
-        Micro::Procs => Some(procs::procs::<R>),
-        _ => all_jobs::<R>(micro),
+/// A lock and a semaphore between tasks of one thread: the runtime's own, or what its users take beside it.
+pub(crate) trait Locks: Tasks {
+    type Mutex: 'static;
+    type Semaphore: 'static;
+
+    fn mutex() -> Self::Mutex;
+    /// Locked until what this gives is dropped.
+    fn lock(mutex: &Self::Mutex) -> impl Future<Output = impl Sized>;
+    fn semaphore(permits: usize) -> Self::Semaphore;
+    /// One permit, until what this gives is dropped.
+    fn acquire(semaphore: &Self::Semaphore) -> impl Future<Output = impl Sized>;
+}
+
+/// A bounded channel.
+pub(crate) trait Channels: Tasks {
+    type Sender: 'static;
+    type Receiver: 'static;
+
+    fn channel(bound: usize) -> (Self::Sender, Self::Receiver);
+    fn send(sender: &mut Self::Sender, message: u64) -> impl Future<Output = ()>;
+    /// `None` when the sender is gone.
+    fn recv(receiver: &mut Self::Receiver) -> impl Future<Output = Option<u64>>;
+}
+
+/// A channel in which every receiver gets every value.
+pub(crate) trait Broadcasts: Tasks {
+    type Announcer: 'static;
+    type Listener: 'static;
+
+    fn broadcast(capacity: usize, receivers: usize) -> (Self::Announcer, Vec<Self::Listener>);
+    fn send_to_all(sender: &mut Self::Announcer, value: u64) -> impl Future<Output = ()>;
+    /// The next value; the sender is there and none has been missed.
+    fn receive(receiver: &mut Self::Listener) -> impl Future<Output = u64>;
+}
+
+/// Many futures run by one.
+pub(crate) trait Composes: Tasks {
+    type Set: 'static;
+
+    /// Runs them beside one another, and adds up all their outputs.
+    fn gather<F>(futures: Vec<F>) -> impl Future<Output = usize>
+    where
+        F: Future<Output = usize> + 'static;
+
+    fn set() -> Self::Set;
+    fn spawn_into(set: &mut Self::Set, future: impl Future<Output = usize> + 'static);
+    /// What the next task to end has returned; `None` if there is none.
+    fn join_next(set: &mut Self::Set) -> impl Future<Output = Option<usize>>;
+
+    /// Runs them as parts of the caller until all have ended.
+    fn group<F>(children: Vec<F>) -> impl Future<Output = ()> + 'static
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        unordered(children)
     }
 }
 
-/// All in-process workloads but those with children.
-fn all_jobs<R: Timers + Pool>(micro: Micro) -> Option<Job> {
+/// Runs them by futures' `FuturesUnordered` until all have ended.
+pub(crate) async fn unordered<F: Future<Output = ()>>(children: Vec<F>) {
+    let mut children: FuturesUnordered<F> = children.into_iter().collect();
+    while children.next().await.is_some() {}
+}
+
+/// All in-process workloads, for a complete runtime.
+fn all_jobs<R>(micro: Micro) -> Option<Job>
+where
+    R: Timers + Pool + Locks + Channels + Composes + Broadcasts + Processes,
+{
+    match micro {
+        Micro::Broadcast => Some(sync::broadcast::<R>),
+        Micro::Procs => Some(procs::procs::<R>),
+        _ => most_jobs::<R>(micro),
+    }
+}
+
+/// All in-process workloads but those with broadcasts or children.
+fn most_jobs<R>(micro: Micro) -> Option<Job>
+where
+    R: Timers + Pool + Locks + Channels + Composes,
+{
     let job: Job = match micro {
         Micro::TimersCancel => timers::cancel::<R>,
         Micro::TimersFire => timers::fire::<R>,
         Micro::MemSleep => memory::sleeping_tasks::<R>,
         Micro::CrossThread => threads::cross_thread::<R>,
         Micro::Blocking => threads::blocking::<R>,
+        Micro::Mutex => sync::mutex::<R>,
+        Micro::MutexPlain => sync::mutex_plain::<R>,
+        Micro::Semaphore => sync::semaphore::<R>,
+        Micro::Mpsc => sync::mpsc::<R>,
+        Micro::PingPongChannel => sync::ping_pong::<R>,
+        Micro::Gather => compose::gather::<R>,
+        Micro::TaskSet => compose::task_set::<R>,
+        Micro::TaskGroup => compose::group::<R>,
         _ => return task_jobs::<R>(micro),
     };
     Some(job)
@@ -162,6 +245,8 @@ fn task_jobs<R: Tasks>(micro: Micro) -> Option<Job> {
         Micro::PingPong => tasks::ping_pong::<R>,
         Micro::CallSoon => tasks::call_soon::<R>,
         Micro::MemPending => memory::pending_tasks::<R>,
+        Micro::GatherByFutures => compose::gather_by_futures::<R>,
+        Micro::GroupByFutures => compose::group_by_futures::<R>,
         _ => return None,
     };
     Some(job)

@@ -8,6 +8,11 @@ use std::net;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use local_sync::mpsc::bounded;
+use local_sync::semaphore::Semaphore;
 use monoio::blocking::{BlockingTask, DefaultThreadPool, ThreadPool};
 use monoio::buf::IoBuf;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
@@ -16,12 +21,15 @@ use monoio::net::{TcpListener, TcpStream};
 use monoio::task::JoinHandle;
 use monoio::{FusionDriver, RuntimeBuilder};
 
-use super::{Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Pool, Tasks, Timers, all_jobs};
+use super::{
+    Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks, Pool, Tasks, Timers,
+    most_jobs,
+};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "monoio",
     what: "monoio on io_uring if the kernel allows it, else epoll; 16 KiB buffers",
-    micro: all_jobs::<Monoio>,
+    micro: most_jobs::<Monoio>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
 };
@@ -92,6 +100,68 @@ impl Timers for Monoio {
 impl Pool for Monoio {
     async fn unblock(work: impl FnOnce() + Send + 'static) {
         monoio::spawn_blocking(work).await.expect("the pool stays");
+    }
+}
+
+/// By local-sync, of the same makers. It has no mutex: a semaphore of one permit is the nearest.
+impl Locks for Monoio {
+    type Mutex = Semaphore;
+    type Semaphore = Semaphore;
+
+    fn mutex() -> Semaphore {
+        Semaphore::new(1)
+    }
+
+    async fn lock(mutex: &Semaphore) -> impl Sized {
+        mutex.acquire().await.expect("nobody closes it")
+    }
+
+    fn semaphore(permits: usize) -> Semaphore {
+        Semaphore::new(permits)
+    }
+
+    async fn acquire(semaphore: &Semaphore) -> impl Sized {
+        semaphore.acquire().await.expect("nobody closes it")
+    }
+}
+
+impl Channels for Monoio {
+    type Sender = bounded::Tx<u64>;
+    type Receiver = bounded::Rx<u64>;
+
+    fn channel(bound: usize) -> (bounded::Tx<u64>, bounded::Rx<u64>) {
+        bounded::channel(bound)
+    }
+
+    async fn send(sender: &mut bounded::Tx<u64>, message: u64) {
+        sender.send(message).await.expect("the receiver is there");
+    }
+
+    fn recv(receiver: &mut bounded::Rx<u64>) -> impl Future<Output = Option<u64>> {
+        receiver.recv()
+    }
+}
+
+impl Composes for Monoio {
+    type Set = FuturesUnordered<JoinHandle<usize>>;
+
+    async fn gather<F>(futures: Vec<F>) -> usize
+    where
+        F: Future<Output = usize> + 'static,
+    {
+        join_all(futures).await.into_iter().sum()
+    }
+
+    fn set() -> Self::Set {
+        FuturesUnordered::new()
+    }
+
+    fn spawn_into(set: &mut Self::Set, future: impl Future<Output = usize> + 'static) {
+        set.push(Self::spawn(future));
+    }
+
+    fn join_next(set: &mut Self::Set) -> impl Future<Output = Option<usize>> {
+        set.next()
     }
 }
 

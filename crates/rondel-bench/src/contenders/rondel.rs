@@ -1,5 +1,6 @@
 //! rondel: one loop, default features, default settings.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net;
@@ -9,15 +10,19 @@ use ::rondel::net::{
     Command, Protocol, RecvBatch, ServerOptions, TcpListener, TcpStream, Transport, UdpSocket,
 };
 use ::rondel::poll::Epoll;
-use ::rondel::{EventLoop, JoinError, RunOptions, Runner, Task};
+use ::rondel::sync::{Mutex, Semaphore, broadcast, mpsc};
+use ::rondel::{EventLoop, JoinError, RunOptions, Runner, Task, TaskSet, gather, task_group};
 
-use super::{Contender, DATAGRAM_BUFFER, Pool, Processes, Tasks, Timers, jobs_and_children};
+use super::{
+    Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, Locks, Pool, Processes, Tasks,
+    Timers, all_jobs,
+};
 use crate::workloads::procs::PROGRAM;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "rondel",
     what: "rondel's event loop as it comes",
-    micro: jobs_and_children::<Rondel>,
+    micro: all_jobs::<Rondel>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
 };
@@ -75,6 +80,106 @@ impl Pool for Rondel {
         ::rondel::to_thread(work)
             .await
             .expect("a thread can be started");
+    }
+}
+
+impl Locks for Rondel {
+    type Mutex = Mutex<()>;
+    type Semaphore = Semaphore;
+
+    fn mutex() -> Mutex<()> {
+        Mutex::new(())
+    }
+
+    fn lock(mutex: &Mutex<()>) -> impl Future<Output = impl Sized> {
+        mutex.lock()
+    }
+
+    fn semaphore(permits: usize) -> Semaphore {
+        Semaphore::new(permits)
+    }
+
+    fn acquire(semaphore: &Semaphore) -> impl Future<Output = impl Sized> {
+        semaphore.acquire()
+    }
+}
+
+impl Channels for Rondel {
+    type Sender = mpsc::Sender<u64>;
+    type Receiver = mpsc::Receiver<u64>;
+
+    fn channel(bound: usize) -> (mpsc::Sender<u64>, mpsc::Receiver<u64>) {
+        mpsc::channel(bound)
+    }
+
+    async fn send(sender: &mut mpsc::Sender<u64>, message: u64) {
+        sender.send(message).await.expect("the receiver is there");
+    }
+
+    fn recv(receiver: &mut mpsc::Receiver<u64>) -> impl Future<Output = Option<u64>> {
+        receiver.recv()
+    }
+}
+
+impl Broadcasts for Rondel {
+    type Announcer = broadcast::Sender<u64>;
+    type Listener = broadcast::Receiver<u64>;
+
+    fn broadcast(
+        capacity: usize,
+        receivers: usize,
+    ) -> (broadcast::Sender<u64>, Vec<broadcast::Receiver<u64>>) {
+        let (sender, first) = broadcast::channel(capacity);
+        let mut all = vec![first];
+        all.resize_with(receivers, || sender.subscribe());
+        (sender, all)
+    }
+
+    async fn send_to_all(sender: &mut broadcast::Sender<u64>, value: u64) {
+        sender.send(value).expect("there are receivers");
+    }
+
+    async fn receive(receiver: &mut broadcast::Receiver<u64>) -> u64 {
+        receiver.recv().await.expect("none is missed")
+    }
+}
+
+impl Composes for Rondel {
+    type Set = TaskSet<usize>;
+
+    async fn gather<F>(futures: Vec<F>) -> usize
+    where
+        F: Future<Output = usize> + 'static,
+    {
+        gather(futures).await.into_iter().sum()
+    }
+
+    fn set() -> TaskSet<usize> {
+        TaskSet::new()
+    }
+
+    fn spawn_into(set: &mut TaskSet<usize>, future: impl Future<Output = usize> + 'static) {
+        set.spawn(future);
+    }
+
+    async fn join_next(set: &mut TaskSet<usize>) -> Option<usize> {
+        set.join_next().await.map(Self::joined)
+    }
+
+    async fn group<F>(children: Vec<F>)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let ended = task_group(async |group| {
+            for child in children {
+                group.spawn(async move {
+                    child.await;
+                    Ok::<_, Infallible>(())
+                });
+            }
+            Ok(())
+        });
+        ended.await.expect("nobody fails or cancels");
     }
 }
 

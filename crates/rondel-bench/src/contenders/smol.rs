@@ -6,21 +6,27 @@ use std::io;
 use std::net;
 use std::time::Duration;
 
+use async_channel as channel;
 use async_executor::{LocalExecutor, StaticLocalExecutor};
+use async_lock::{Mutex, Semaphore};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream, UdpSocket};
 use smol::process::Command;
 use smol::{Task, Timer, future};
 
 use super::{
-    Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Pool, Processes, Tasks, Timers, jobs_and_children,
+    Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks, Pool,
+    Processes, Tasks, Timers, all_jobs,
 };
 use crate::workloads::procs::PROGRAM;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "smol",
     what: "async-executor's LocalExecutor and async-io; 16 KiB buffers",
-    micro: jobs_and_children::<Smol>,
+    micro: all_jobs::<Smol>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
 };
@@ -65,6 +71,94 @@ impl Timers for Smol {
 impl Pool for Smol {
     async fn unblock(work: impl FnOnce() + Send + 'static) {
         smol::unblock(work).await;
+    }
+}
+
+impl Locks for Smol {
+    type Mutex = Mutex<()>;
+    type Semaphore = Semaphore;
+
+    fn mutex() -> Mutex<()> {
+        Mutex::new(())
+    }
+
+    fn lock(mutex: &Mutex<()>) -> impl Future<Output = impl Sized> {
+        mutex.lock()
+    }
+
+    fn semaphore(permits: usize) -> Semaphore {
+        Semaphore::new(permits)
+    }
+
+    fn acquire(semaphore: &Semaphore) -> impl Future<Output = impl Sized> {
+        semaphore.acquire()
+    }
+}
+
+impl Channels for Smol {
+    type Sender = channel::Sender<u64>;
+    type Receiver = channel::Receiver<u64>;
+
+    fn channel(bound: usize) -> (channel::Sender<u64>, channel::Receiver<u64>) {
+        channel::bounded(bound)
+    }
+
+    async fn send(sender: &mut channel::Sender<u64>, message: u64) {
+        sender.send(message).await.expect("the receiver is there");
+    }
+
+    async fn recv(receiver: &mut channel::Receiver<u64>) -> Option<u64> {
+        receiver.recv().await.ok()
+    }
+}
+
+impl Broadcasts for Smol {
+    type Announcer = async_broadcast::Sender<u64>;
+    type Listener = async_broadcast::Receiver<u64>;
+
+    fn broadcast(
+        capacity: usize,
+        receivers: usize,
+    ) -> (
+        async_broadcast::Sender<u64>,
+        Vec<async_broadcast::Receiver<u64>>,
+    ) {
+        let (sender, first) = async_broadcast::broadcast(capacity);
+        (sender, vec![first; receivers])
+    }
+
+    async fn send_to_all(sender: &mut async_broadcast::Sender<u64>, value: u64) {
+        sender
+            .broadcast_direct(value)
+            .await
+            .expect("there are receivers");
+    }
+
+    async fn receive(receiver: &mut async_broadcast::Receiver<u64>) -> u64 {
+        receiver.recv_direct().await.expect("none is missed")
+    }
+}
+
+impl Composes for Smol {
+    type Set = FuturesUnordered<Task<usize>>;
+
+    async fn gather<F>(futures: Vec<F>) -> usize
+    where
+        F: Future<Output = usize> + 'static,
+    {
+        join_all(futures).await.into_iter().sum()
+    }
+
+    fn set() -> Self::Set {
+        FuturesUnordered::new()
+    }
+
+    fn spawn_into(set: &mut Self::Set, future: impl Future<Output = usize> + 'static) {
+        set.push(Self::spawn(future));
+    }
+
+    fn join_next(set: &mut Self::Set) -> impl Future<Output = Option<usize>> {
+        set.next()
     }
 }
 

@@ -9,17 +9,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::process::Command;
 use tokio::runtime::LocalRuntime;
-use tokio::task::{self, JoinError, JoinHandle};
+use tokio::sync::{Mutex, Semaphore, broadcast, mpsc};
+use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 
 use super::{
-    Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Pool, Processes, Tasks, Timers, jobs_and_children,
+    Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks, Pool,
+    Processes, Tasks, Timers, all_jobs,
 };
 use crate::workloads::procs::PROGRAM;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "tokio",
     what: "tokio's current thread by LocalRuntime; 16 KiB buffers",
-    micro: jobs_and_children::<Tokio>,
+    micro: all_jobs::<Tokio>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
 };
@@ -69,6 +71,94 @@ impl Pool for Tokio {
         task::spawn_blocking(work)
             .await
             .expect("the work does not panic");
+    }
+}
+
+impl Locks for Tokio {
+    type Mutex = Mutex<()>;
+    type Semaphore = Semaphore;
+
+    fn mutex() -> Mutex<()> {
+        Mutex::new(())
+    }
+
+    fn lock(mutex: &Mutex<()>) -> impl Future<Output = impl Sized> {
+        mutex.lock()
+    }
+
+    fn semaphore(permits: usize) -> Semaphore {
+        Semaphore::new(permits)
+    }
+
+    async fn acquire(semaphore: &Semaphore) -> impl Sized {
+        semaphore.acquire().await.expect("nobody closes it")
+    }
+}
+
+impl Channels for Tokio {
+    type Sender = mpsc::Sender<u64>;
+    type Receiver = mpsc::Receiver<u64>;
+
+    fn channel(bound: usize) -> (mpsc::Sender<u64>, mpsc::Receiver<u64>) {
+        mpsc::channel(bound)
+    }
+
+    async fn send(sender: &mut mpsc::Sender<u64>, message: u64) {
+        sender.send(message).await.expect("the receiver is there");
+    }
+
+    fn recv(receiver: &mut mpsc::Receiver<u64>) -> impl Future<Output = Option<u64>> {
+        receiver.recv()
+    }
+}
+
+impl Broadcasts for Tokio {
+    type Announcer = broadcast::Sender<u64>;
+    type Listener = broadcast::Receiver<u64>;
+
+    fn broadcast(
+        capacity: usize,
+        receivers: usize,
+    ) -> (broadcast::Sender<u64>, Vec<broadcast::Receiver<u64>>) {
+        let (sender, first) = broadcast::channel(capacity);
+        let mut all = vec![first];
+        all.resize_with(receivers, || sender.subscribe());
+        (sender, all)
+    }
+
+    async fn send_to_all(sender: &mut broadcast::Sender<u64>, value: u64) {
+        sender.send(value).expect("there are receivers");
+    }
+
+    async fn receive(receiver: &mut broadcast::Receiver<u64>) -> u64 {
+        receiver.recv().await.expect("none is missed")
+    }
+}
+
+impl Composes for Tokio {
+    type Set = JoinSet<usize>;
+
+    async fn gather<F>(futures: Vec<F>) -> usize
+    where
+        F: Future<Output = usize> + 'static,
+    {
+        let mut set = JoinSet::new();
+        for future in futures {
+            set.spawn_local(future);
+        }
+        set.join_all().await.into_iter().sum()
+    }
+
+    fn set() -> JoinSet<usize> {
+        JoinSet::new()
+    }
+
+    fn spawn_into(set: &mut JoinSet<usize>, future: impl Future<Output = usize> + 'static) {
+        set.spawn_local(future);
+    }
+
+    async fn join_next(set: &mut JoinSet<usize>) -> Option<usize> {
+        set.join_next().await.map(Self::joined)
     }
 }
 

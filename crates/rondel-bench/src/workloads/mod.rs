@@ -3,10 +3,12 @@
 //! The in-process workloads are written once, generic over the contender, so that all of them do the
 //! same work; the network ones are a server by each contender under one load generator.
 
+pub(crate) mod compose;
 pub(crate) mod memory;
 pub(crate) mod net;
 pub(crate) mod procs;
 pub(crate) mod rate;
+pub(crate) mod sync;
 pub(crate) mod tasks;
 pub(crate) mod threads;
 pub(crate) mod timers;
@@ -41,6 +43,17 @@ pub(crate) enum Micro {
     Procs,
     MemPending,
     MemSleep,
+    Mutex,
+    MutexPlain,
+    Semaphore,
+    Mpsc,
+    PingPongChannel,
+    Broadcast,
+    Gather,
+    GatherByFutures,
+    TaskSet,
+    TaskGroup,
+    GroupByFutures,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +169,72 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         Micro::MemSleep,
         &[MEM],
         "resident bytes of a task asleep for an hour",
+    ),
+    micro(
+        "mutex",
+        Micro::Mutex,
+        &[RATE],
+        "100 tasks that lock, yield inside, unlock",
+    ),
+    micro(
+        "mutex_plain",
+        Micro::MutexPlain,
+        &[RATE],
+        "the same without the yield",
+    ),
+    micro(
+        "semaphore",
+        Micro::Semaphore,
+        &[RATE],
+        "100 tasks that acquire one of 10 permits, yield, release it",
+    ),
+    micro(
+        "mpsc",
+        Micro::Mpsc,
+        &[RATE],
+        "messages through a channel of 100 places, one sender",
+    ),
+    micro(
+        "pingpong_chan",
+        Micro::PingPongChannel,
+        &[RATE],
+        "round trips of two tasks over two channels of one place",
+    ),
+    micro(
+        "broadcast",
+        Micro::Broadcast,
+        &[RATE],
+        "deliveries to 100 receivers of a channel that keeps 16 values",
+    ),
+    micro(
+        "gather",
+        Micro::Gather,
+        &[RATE],
+        "1000 futures that each yield once, gathered; tokio has its JoinSet for that",
+    ),
+    micro(
+        "gather_futures",
+        Micro::GatherByFutures,
+        &[RATE],
+        "the same by futures' join_all on every runtime",
+    ),
+    micro(
+        "taskset",
+        Micro::TaskSet,
+        &[RATE],
+        "no-op tasks spawned into a set and joined as they end, 1000 at a time",
+    ),
+    micro(
+        "taskgroup",
+        Micro::TaskGroup,
+        &[RATE],
+        "one of 1000 children woken and polled; where there are no groups, FuturesUnordered",
+    ),
+    micro(
+        "group_futures",
+        Micro::GroupByFutures,
+        &[RATE],
+        "the same by FuturesUnordered on every runtime",
     ),
     echo("echo_16B_c1", 16, 1),
     echo("echo_16B_c50", 16, 50),

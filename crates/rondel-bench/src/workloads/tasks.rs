@@ -100,15 +100,15 @@ async fn play(ball: Rc<Ball>, side: Side) {
 
 /// Who waits; the waker is cloned only when it is another one than last time.
 #[derive(Default)]
-struct WakerSlot(Cell<Option<Waker>>);
+pub(super) struct WakerSlot(Cell<Option<Waker>>);
 
 impl WakerSlot {
-    fn register(&self, cx: &Context<'_>) {
+    pub(super) fn register(&self, cx: &Context<'_>) {
         let kept = self.0.take().filter(|kept| kept.will_wake(cx.waker()));
         self.0.set(Some(kept.unwrap_or_else(|| cx.waker().clone())));
     }
 
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         if let Some(waker) = self.0.take() {
             waker.wake_by_ref();
             self.0.set(Some(waker));

@@ -21,16 +21,22 @@ pin_project! {
     /// When polled after it was ready.
     #[must_use = "futures do nothing unless awaited"]
     pub struct Acquire<'a> {
-        semaphore: &'a Semaphore,
+        // `None` when the permits have been given out.
+        semaphore: Option<&'a Semaphore>,
+        permits: usize,
+        // Made when there is something to wait for: most who come find what they want, and a
+        // waiter is several words to write and to move.
         #[pin]
-        waiter: Waiter<&'a WaitList<usize>, usize>,
-        done: bool,
+        waiter: Option<Waiter<&'a WaitList<usize>, usize>>,
     }
 
     impl PinnedDrop for Acquire<'_> {
+        #[inline]
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            give_up(this.semaphore, this.waiter);
+            if let (Some(semaphore), Some(waiter)) = (this.semaphore, this.waiter.as_pin_mut()) {
+                give_up(semaphore, waiter);
+            }
         }
     }
 }
@@ -60,14 +66,12 @@ pin_project! {
 }
 
 impl<'a> Acquire<'a> {
-    pub(super) fn new(
-        semaphore: &'a Semaphore,
-        waiter: Waiter<&'a WaitList<usize>, usize>,
-    ) -> Self {
+    #[inline]
+    pub(super) const fn new(semaphore: &'a Semaphore, permits: usize) -> Self {
         Self {
-            semaphore,
-            waiter,
-            done: false,
+            semaphore: Some(semaphore),
+            permits,
+            waiter: None,
         }
     }
 }
@@ -86,15 +90,23 @@ impl<'a> Future for Acquire<'a> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<SemaphorePermit<'a>> {
-        let this = self.project();
-        assert!(
-            !*this.done,
-            "`Semaphore::acquire` polled after it was ready"
-        );
-        let permits = *this.waiter.want();
-        ready!(poll_permits(this.semaphore, this.waiter, cx));
-        *this.done = true;
-        Poll::Ready(SemaphorePermit::new(this.semaphore, permits))
+        let mut this = self.project();
+        let semaphore = this
+            .semaphore
+            .expect("`Semaphore::acquire` polled after it was ready");
+        let permits = *this.permits;
+        match this.waiter.as_mut().as_pin_mut() {
+            Some(waiter) => ready!(poll_permits(semaphore, waiter, cx)),
+            None if semaphore.take(permits).is_ok() => {}
+            None => {
+                let waiter = Waiter::new(&semaphore.waiters, permits);
+                this.waiter.as_mut().set(Some(waiter));
+                let waiter = this.waiter.as_pin_mut().expect("set in the line above");
+                ready!(waiter.poll(cx));
+            }
+        }
+        *this.semaphore = None;
+        Poll::Ready(SemaphorePermit::new(semaphore, permits))
     }
 }
 
@@ -147,9 +159,9 @@ fn give_up<L: ListRef<usize, ()>>(semaphore: &Semaphore, waiter: Pin<&mut Waiter
 impl fmt::Debug for Acquire<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acquire")
-            .field("permits", self.waiter.want())
+            .field("permits", &self.permits)
             .field("waiter", &self.waiter)
-            .field("done", &self.done)
+            .field("done", &self.semaphore.is_none())
             .finish()
     }
 }
