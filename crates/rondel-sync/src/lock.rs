@@ -62,7 +62,7 @@ impl Lock {
     /// already, it goes to the next.
     #[inline]
     pub fn acquire(&self) -> Acquire<'_> {
-        Acquire::new(self, Waiter::new(&self.waiters, ()))
+        Acquire::new(self)
     }
 
     /// Waits for the lock with a guard that owns a share of it, to be moved into a task or a struct.

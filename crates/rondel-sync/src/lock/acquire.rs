@@ -21,16 +21,21 @@ pin_project! {
     /// When polled after it was ready.
     #[must_use = "futures do nothing unless awaited"]
     pub struct Acquire<'a> {
-        lock: &'a Lock,
+        // `None` when the lock has been given out.
+        lock: Option<&'a Lock>,
+        // Made when there is something to wait for: most who come find the lock free, and a waiter
+        // is several words to write and to move.
         #[pin]
-        waiter: Waiter<&'a WaitList>,
-        done: bool,
+        waiter: Option<Waiter<&'a WaitList>>,
     }
 
     impl PinnedDrop for Acquire<'_> {
+        #[inline]
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            give_up(this.lock, this.waiter);
+            if let (Some(lock), Some(waiter)) = (this.lock, this.waiter.as_pin_mut()) {
+                give_up(lock, waiter);
+            }
         }
     }
 }
@@ -61,11 +66,10 @@ pin_project! {
 
 impl<'a> Acquire<'a> {
     #[inline]
-    pub(super) const fn new(lock: &'a Lock, waiter: Waiter<&'a WaitList>) -> Self {
+    pub(super) const fn new(lock: &'a Lock) -> Self {
         Self {
-            lock,
-            waiter,
-            done: false,
+            lock: Some(lock),
+            waiter: None,
         }
     }
 }
@@ -84,11 +88,23 @@ impl<'a> Future for Acquire<'a> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LockGuard<'a>> {
-        let this = self.project();
-        assert!(!*this.done, "`Lock::acquire` polled after it was ready");
-        ready!(poll_lock(this.lock, this.waiter, cx));
-        *this.done = true;
-        Poll::Ready(LockGuard::new(this.lock))
+        let mut this = self.project();
+        let lock = this
+            .lock
+            .expect("`Lock::acquire` polled after it was ready");
+        match this.waiter.as_mut().as_pin_mut() {
+            Some(waiter) => ready!(poll_lock(lock, waiter, cx)),
+            None if lock.take() => {}
+            None => {
+                this.waiter
+                    .as_mut()
+                    .set(Some(Waiter::new(&lock.waiters, ())));
+                let waiter = this.waiter.as_pin_mut().expect("set in the line above");
+                ready!(waiter.poll(cx));
+            }
+        }
+        *this.lock = None;
+        Poll::Ready(LockGuard::new(lock))
     }
 }
 
@@ -133,7 +149,7 @@ impl fmt::Debug for Acquire<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acquire")
             .field("waiter", &self.waiter)
-            .field("done", &self.done)
+            .field("done", &self.lock.is_none())
             .finish()
     }
 }
