@@ -16,7 +16,7 @@ use rondel_sync::{Condition, Mutex, RwLock};
 
 /// Looks at its mutex when it is dropped.
 struct Looks {
-    mutex: Weak<Mutex<Option<Looks>>>,
+    mutex: Weak<Mutex<Option<Self>>>,
     found_locked: Rc<Cell<Option<bool>>>,
 }
 
