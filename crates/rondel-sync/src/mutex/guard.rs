@@ -77,12 +77,22 @@ impl<T> OwnedMutexGuard<T> {
     }
 
     /// The value.
+    ///
+    /// # Panics
+    ///
+    /// If the loan that [`get_mut`](Self::get_mut) gave was leaked (`mem::forget`). A leaked loan,
+    /// of either kind, outlasts this guard: whoever locks the mutex next panics when he wants the
+    /// value to himself.
     pub fn get(&self) -> Ref<'_, T> {
         // Only guards borrow it, this is the only one, and `get_mut` needs it to itself.
         self.mutex.value.borrow()
     }
 
     /// The value, to be changed.
+    ///
+    /// # Panics
+    ///
+    /// If an earlier loan was leaked; see [`get`](Self::get).
     pub fn get_mut(&mut self) -> RefMut<'_, T> {
         self.mutex.value.borrow_mut()
     }
