@@ -413,6 +413,8 @@ impl Connection {
                 Ok(Clear::Nothing) => self.layer.more.set(false),
             }
             if handshake && self.is_ready() {
+                // Clear text may have come with the last words of the handshake.
+                self.layer.more.set(true);
                 return Ok(Received::Some(0, true));
             }
             let mut wire = spare::take();

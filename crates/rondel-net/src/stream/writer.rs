@@ -155,7 +155,7 @@ impl StreamWriter {
     }
 
     /// Ends the stream that the peer reads, behind what is queued; this end goes on reading. Again, or after a close, it
-    /// does nothing.
+    /// does nothing. Over TLS, the farewell is sent first, which tells the peer that nothing was cut off.
     ///
     /// # Errors
     /// [`WriteError::Io`] if the connection has failed.
@@ -164,7 +164,7 @@ impl StreamWriter {
         self.connection().write_eof()
     }
 
-    /// Whether the stream can be ended without closing the connection.
+    /// Whether the stream can be ended without closing the connection: always, over TLS too (asyncio's TLS cannot).
     pub const fn can_write_eof(&self) -> bool {
         true
     }

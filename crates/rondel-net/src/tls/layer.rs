@@ -72,7 +72,12 @@ impl Layer for TlsLayer {
     }
 
     fn close(&mut self, wire: &mut Vec<u8>) {
-        self.session.close(wire);
+        // What has failed does not end well: the peer gets the alert alone, and rustls panics if a farewell follows one.
+        if self.failure.is_none() {
+            self.session.close(wire);
+        } else {
+            self.session.take_out(wire);
+        }
     }
 
     fn is_ready(&self) -> bool {

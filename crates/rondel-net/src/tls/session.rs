@@ -143,8 +143,10 @@ impl Session {
                 Err(_) => break,
             }
         }
+        // An empty buffer says nothing of what there is; but before the handshake is done, there is nothing in front of a farewell.
+        let asked = !buffer.is_empty() || self.is_handshaking();
         match filled {
-            0 if self.peer_closed => Clear::End,
+            0 if self.peer_closed && asked => Clear::End,
             0 => Clear::Nothing,
             filled => Clear::Some(filled),
         }
