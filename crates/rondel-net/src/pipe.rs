@@ -11,7 +11,9 @@ use rondel_loop::LocalLoop;
 
 pub use adopt::NotAPipe;
 
-use crate::engine::{Calls, Connection, Handle, Peer};
+#[cfg(feature = "process")]
+use crate::engine::Calls;
+use crate::engine::{Connection, Handle, Peer};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
 use crate::transport::Transport;

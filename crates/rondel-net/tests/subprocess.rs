@@ -221,7 +221,10 @@ fn closing_kills_and_tells() {
     in_loop(async {
         let log = Log::default();
         let made = noting(&log, nothing);
-        let (transport, _) = subprocess_shell(made, "echo up; exec cat").await.unwrap();
+        // One that the ends of its pipes do not end: the pipes are closed before it is killed.
+        let (transport, _) = subprocess_shell(made, "echo up; exec sleep 1000")
+            .await
+            .unwrap();
         log.until(|log| !log.data(1).is_empty()).await;
         transport.write(&[0; 1_000_000]).unwrap();
         transport.close();

@@ -172,7 +172,8 @@ fn nothing_of_what_is_written_is_on_the_wire_in_clear() {
         writer.close();
         writer.wait_closed().await.unwrap();
         let wire = wire.lock().unwrap();
-        assert!(wire.len() > 400_000);
+        // The server closes once it has answered, however much of what the client wrote has come through by then.
+        assert!(wire.len() > 140_000 + 16);
         assert!(!wire.windows(6).any(|bytes| bytes == b"SECRET"));
     })
     .unwrap();

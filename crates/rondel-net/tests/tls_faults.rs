@@ -245,10 +245,6 @@ fn ended_at_any_point_an_end_never_takes_half_for_the_whole() {
 }
 
 #[test]
-#[cfg_attr(
-    debug_assertions,
-    ignore = "rustls 0.23.46 asserts against an alert after its own farewell"
-)]
 fn spoilt_at_any_point_an_end_never_takes_half_for_the_whole() {
     broken_off(Fault::Spoil);
 }

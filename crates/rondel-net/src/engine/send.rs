@@ -470,9 +470,9 @@ impl Connection {
     }
 
     /// Sends what is queued if it is in one piece, for a socket, and nothing waits for its end, as nearly always; `false` if it
-    /// is not, or not all could be sent.
+    /// is not.
     #[inline]
-    fn send_only_chunk(&self) -> bool {
+    fn send_only_chunk(self: &Rc<Self>) -> bool {
         if self.finish.get() == Finish::Wanted
             || self.phase.get() != Phase::Open
             || !self.calls.is_own_socket()
@@ -489,23 +489,26 @@ impl Connection {
         if !registration.ready().is_writable() || outbound.is_paused() {
             return false;
         }
-        match calls::send_one(&registration, chunk) {
+        let sent = match calls::send_one(&registration, chunk) {
             Ok(count) if count == outbound.len() => {
                 outbound.advance_all();
-                true
+                return true;
             }
-            Ok(count) => {
-                outbound.advance(count);
-                false
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(error) => {
                 drop(outbound);
                 // Whoever writes next is told.
                 let _ = self.fail(Attempt::Send, error);
-                true
+                return true;
             }
-        }
+        };
+        outbound.advance(sent);
+        drop(outbound);
+        // There is no room any more: without this nobody would send the rest.
+        self.go_on_sending(&registration);
+        self.flow_changed();
+        true
     }
 
     /// Has the queue sent when the callback or poll that is running returns.

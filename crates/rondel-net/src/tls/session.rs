@@ -10,12 +10,13 @@
 
 use std::fmt;
 use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{
-    ClientConfig, ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConfig,
-    ServerConnection, SupportedCipherSuite,
+    ClientConfig, ClientConnection, Connection, HandshakeKind, IoState, ProtocolVersion,
+    ServerConfig, ServerConnection, SupportedCipherSuite,
 };
 
 use super::error::{TlsCause, TlsError, TlsPhase};
@@ -116,12 +117,28 @@ impl Session {
             }
             let phase = self.phase();
             let state = self
-                .connection
-                .process_new_packets()
+                .process()
                 .map_err(|error| TlsError::new(phase, TlsCause::Protocol(error)))?;
             self.peer_closed = state.peer_has_closed();
         }
         Ok(arrived.len() - rest.len())
+    }
+
+    /// Lets rustls work on what it has read.
+    ///
+    /// With debug assertions, rustls 0.23 takes its own farewell for a fatal alert, and panics instead of giving the error when the
+    /// peer sends broken records after it. What a peer sends must not be able to do that, so that panic becomes the error.
+    fn process(&mut self) -> Result<IoState, rustls::Error> {
+        let connection = &mut self.connection;
+        if !(self.closed && cfg!(debug_assertions)) {
+            return connection.process_new_packets();
+        }
+        // The session is not used to read from any more after an error, so nothing half done is seen.
+        catch_unwind(AssertUnwindSafe(|| connection.process_new_packets())).unwrap_or_else(|_| {
+            Err(rustls::Error::General(
+                "the peer broke the protocol after the farewell".to_owned(),
+            ))
+        })
     }
 
     /// The wire has ended: an error if the peer had not said so before.
