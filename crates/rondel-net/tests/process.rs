@@ -405,13 +405,14 @@ fn a_session_is_led_by_its_child() {
 #[test]
 fn a_terminal_of_its_own_works_both_ways() {
     in_loop(async {
-        let mut child = Command::shell("tty; stty size; read line; echo got $line; cat /dev/tty")
-            .stdin(Stdio::pty())
-            .stdout(Stdio::pty())
-            .stderr(Stdio::pty())
-            .pty_size(30, 100)
-            .spawn()
-            .unwrap();
+        let mut child =
+            Command::shell("tty; stty size; read line; echo got $line; exec cat /dev/tty")
+                .stdin(Stdio::pty())
+                .stdout(Stdio::pty())
+                .stderr(Stdio::pty())
+                .pty_size(30, 100)
+                .spawn()
+                .unwrap();
         let pty = child.pty.as_mut().unwrap();
         let line = pty.reader.read_line().await.unwrap();
         assert!(line.starts_with(b"/dev/pts/"), "{line:?}");
@@ -423,6 +424,11 @@ fn a_terminal_of_its_own_works_both_ways() {
             "the echo"
         );
         assert_eq!(pty.reader.read_line().await.unwrap(), b"got hello\r\n");
+        // Once `cat` answers, no shell is left that could swallow an interrupt between its fork and its exec.
+        pty.writer.write_all(b"again\n").await.unwrap();
+        for of in ["the echo", "cat"] {
+            assert_eq!(pty.reader.read_line().await.unwrap(), b"again\r\n", "{of}");
+        }
         // It is the controlling terminal: an interrupt typed there arrives.
         pty.writer.write_all(b"\x03").await.unwrap();
         let rest = pty.reader.read_to_end(100).await.unwrap();
