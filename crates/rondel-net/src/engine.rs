@@ -6,9 +6,10 @@
 //! ```
 //!
 //! Nothing above calls `recv` or `send`; they are in `calls.rs`, with what pipes have instead. A pipe's connection goes one way
-//! only: to whoever writes it is as if the peer had ended, to whoever reads it as if this end had. The descriptor is closed when nobody needs it any more: after
-//! [`close`](Connection::close) as soon as the queue is sent, which needs no handle; after [`abort`](Connection::abort) at
-//! once; else with the last handle.
+//! only: to whoever writes it is as if the peer had ended, to whoever reads it as if this end had.
+//!
+//! The descriptor is closed when nobody needs it any more: after [`close`](Connection::close) as soon as the queue is sent, which
+//! needs no handle; after [`abort`](Connection::abort) at once; else with the last handle.
 //!
 //! Whoever waits for a descriptor is known to its [`Registration`]; while there is something queued that the system would not
 //! take, the registration also knows the connection, which is what keeps it alive without any handle.

@@ -24,8 +24,7 @@ use adopt::{Direction, adopt};
 
 /// What reads a pipe: standard output or error of a [`Child`](crate::Child), or what [`open_read_pipe`] has taken over.
 ///
-/// Dropped, the end is closed; whoever writes to the pipe sees it as broken. A line longer than the
-/// [limit](StreamReader::limit) stays in the reader.
+/// Dropped, the end is closed; whoever writes to the pipe sees it as broken.
 pub type PipeReader = StreamReader;
 
 /// What writes to a pipe: standard input of a [`Child`](crate::Child), or what [`open_write_pipe`] has taken over.
@@ -61,10 +60,7 @@ pub type PipeWriter = StreamWriter;
 /// # }).unwrap().unwrap();
 /// ```
 pub fn open_read_pipe(fd: impl Into<OwnedFd>) -> io::Result<PipeReader> {
-    Ok(StreamReader::of_pipe(take_over(
-        fd.into(),
-        Direction::Read,
-    )?))
+    Ok(StreamReader::new(take_over(fd.into(), Direction::Read)?))
 }
 
 /// Takes over the writing end of a pipe, a socket or a character device; all else as with [`open_read_pipe`]. asyncio:
@@ -187,7 +183,7 @@ pub(crate) fn own_reader(
 ) -> io::Result<PipeReader> {
     let registration = local.register(fd, rondel_loop::SourceKind::Other)?;
     let handle = Connection::open_in(registration, calls, peer);
-    Ok(StreamReader::of_pipe(handle))
+    Ok(StreamReader::new(handle))
 }
 
 /// The same for writing.

@@ -60,8 +60,6 @@ pub struct StreamReader {
     buffer: InboundBuffer,
     limit: usize,
     ended: bool,
-    /// Whether a line longer than the limit stays.
-    keeps_long_lines: bool,
 }
 
 impl StreamReader {
@@ -71,16 +69,6 @@ impl StreamReader {
             buffer: InboundBuffer::default(),
             limit: LIMIT,
             ended: false,
-            keeps_long_lines: false,
-        }
-    }
-
-    /// A reader of a pipe, which takes nothing away that it does not give.
-    #[cfg(feature = "pipe")]
-    pub(crate) fn of_pipe(handle: Handle) -> Self {
-        Self {
-            keeps_long_lines: true,
-            ..Self::new(handle)
         }
     }
 
@@ -372,9 +360,9 @@ impl StreamReader {
     /// asyncio: `readline`.
     ///
     /// # Errors
-    /// - [`ReadError::LimitOverrun`]: the line is longer than the [limit](StreamReader::limit). It is dropped as far as it has
-    ///   arrived, its `\n` included, as in asyncio: the next line may be the rest of it. Only of a pipe
-    ///   it stays in the reader, to be read by [`read_some`](StreamReader::read_some).
+    /// - [`ReadError::LimitOverrun`]: the line is longer than the [limit](StreamReader::limit). It stays in the reader, to be
+    ///   read with a higher limit or by [`read_some`](StreamReader::read_some). (asyncio drops what has arrived of it, and may
+    ///   give the rest as the next line.)
     /// - [`ReadError::Io`]: what there was stays in the reader.
     ///
     /// # Cancel safety
@@ -399,16 +387,6 @@ impl StreamReader {
         let outcome = ready!(self.poll_read_until(cx, &[b"\n"], searched));
         Poll::Ready(match outcome {
             Err(ReadError::Incomplete { partial, .. }) => Ok(partial),
-            Err(ReadError::LimitOverrun { consumed, limit }) if !self.keeps_long_lines => {
-                let has_end = self.buffer().get(consumed) == Some(&b'\n');
-                self.buffer.consume(if has_end {
-                    consumed + 1
-                } else {
-                    self.buffer.len()
-                });
-                *searched = 0;
-                Err(ReadError::LimitOverrun { consumed, limit })
-            }
             other => other,
         })
     }
