@@ -5,9 +5,11 @@
 //!   send:     write ──> queue ──> descriptor      whole, in order; at once, at the end of the turn, or as there is room
 //! ```
 //!
-//! Nothing above calls `recv` or `send`; they are in `calls.rs`. The descriptor is closed when nobody needs it any more: after
-//! [`close`](Connection::close) as soon as the queue is sent, which needs no handle; after [`abort`](Connection::abort) at
-//! once; else with the last handle.
+//! Nothing above calls `recv` or `send`; they are in `calls.rs`, with what pipes have instead. A pipe's connection goes one way
+//! only: to whoever writes it is as if the peer had ended, to whoever reads it as if this end had.
+//!
+//! The descriptor is closed when nobody needs it any more: after [`close`](Connection::close) as soon as the queue is sent, which
+//! needs no handle; after [`abort`](Connection::abort) at once; else with the last handle.
 //!
 //! Whoever waits for a descriptor is known to its [`Registration`]; while there is something queued that the system would not
 //! take, the registration also knows the connection, which is what keeps it alive without any handle.
@@ -29,6 +31,7 @@ mod send_file;
 mod spare;
 
 pub(crate) use attend::{Attendant, Received};
+pub(crate) use calls::Calls;
 #[cfg(feature = "tls-core")]
 pub(crate) use layer::{Clear, Layer};
 pub(crate) use peer::Peer;
@@ -61,6 +64,10 @@ pub(crate) struct Connection {
     local: LocalLoop,
     this: Weak<Self>,
     peer: Peer,
+    calls: Calls,
+    ways: Ways,
+    /// Whether it is a socket of its own with no layer: nearly always, and then no more has to be asked.
+    direct: Cell<bool>,
     phase: Cell<Phase>,
     /// The first failure; it is what everything fails with from then on.
     fault: Cell<Option<Fault>>,
@@ -105,6 +112,18 @@ enum Phase {
     Aborted,
     /// Closed since the loop was.
     Abandoned,
+}
+
+/// Which ways bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ways {
+    Both,
+    /// To this end.
+    #[cfg_attr(not(feature = "pipe"), allow(dead_code, reason = "pipes go one way"))]
+    In,
+    /// From this end.
+    #[cfg_attr(not(feature = "pipe"), allow(dead_code, reason = "pipes go one way"))]
+    Out,
 }
 
 /// How far the end of what is sent has come.
@@ -176,33 +195,7 @@ impl fmt::Debug for Handle {
 impl Connection {
     /// Takes over a socket that is connected, non-blocking and registered.
     pub(crate) fn open(registration: Registration, peer: impl Into<Peer>) -> Handles {
-        let peer = peer.into();
-        let local = registration.local_loop().clone();
-        let connection = Rc::new_cyclic(|this| Self {
-            registration: RefCell::new(Some(Rc::new(registration))),
-            local,
-            this: Weak::clone(this),
-            peer,
-            phase: Cell::new(Phase::Open),
-            fault: Cell::new(None),
-            allowance: Cell::new(Allowance::FULL),
-            received_end: Cell::new(false),
-            outbound: RefCell::default(),
-            finish: Cell::new(Finish::Open),
-            flush_due: Cell::new(false),
-            send_due: Cell::new(false),
-            watching: Cell::new(false),
-            held: Cell::new(Held {
-                reader: true,
-                writer: true,
-            }),
-            closed: OnceCell::new(),
-            guard: Cell::new(None),
-            attendant: Cell::default(),
-            attendance: Attendance::default(),
-            early: Cell::default(),
-            layer: LayerSlot::default(),
-        });
+        let connection = Self::new(registration, Calls::Socket, Ways::Both, peer.into());
         Handles {
             reader: Handle {
                 connection: Rc::clone(&connection),
@@ -213,6 +206,71 @@ impl Connection {
                 half: Half::Writer,
             },
         }
+    }
+
+    /// Takes over a descriptor to receive from, which is registered and does not wait.
+    #[cfg(feature = "pipe")]
+    pub(crate) fn open_in(registration: Registration, calls: Calls, peer: Peer) -> Handle {
+        Handle {
+            connection: Self::new(registration, calls, Ways::In, peer),
+            half: Half::Reader,
+        }
+    }
+
+    /// The same to send to.
+    #[cfg(feature = "pipe")]
+    pub(crate) fn open_out(registration: Registration, calls: Calls, peer: Peer) -> Handle {
+        Handle {
+            connection: Self::new(registration, calls, Ways::Out, peer),
+            half: Half::Writer,
+        }
+    }
+
+    fn new(registration: Registration, calls: Calls, ways: Ways, peer: Peer) -> Rc<Self> {
+        let local = registration.local_loop().clone();
+        Rc::new_cyclic(|this| Self {
+            registration: RefCell::new(Some(Rc::new(registration))),
+            local,
+            this: Weak::clone(this),
+            peer,
+            calls,
+            ways,
+            direct: Cell::new(calls.is_own_socket()),
+            phase: Cell::new(Phase::Open),
+            fault: Cell::new(None),
+            allowance: Cell::new(Allowance::FULL),
+            received_end: Cell::new(ways == Ways::Out),
+            outbound: RefCell::default(),
+            finish: Cell::new(match ways {
+                Ways::Both | Ways::Out => Finish::Open,
+                Ways::In => Finish::Sent,
+            }),
+            flush_due: Cell::new(false),
+            send_due: Cell::new(false),
+            watching: Cell::new(false),
+            held: Cell::new(Held {
+                reader: ways != Ways::Out,
+                writer: ways != Ways::In,
+            }),
+            closed: OnceCell::new(),
+            guard: Cell::new(None),
+            attendant: Cell::default(),
+            attendance: Attendance::default(),
+            early: Cell::default(),
+            layer: LayerSlot::default(),
+        })
+    }
+
+    /// Whether this end can ever send.
+    #[inline]
+    pub(crate) fn is_for_sending(&self) -> bool {
+        self.ways != Ways::In
+    }
+
+    /// Whether bytes go both ways over a socket that is this process's own.
+    #[cfg(feature = "tls-core")]
+    pub(crate) fn is_whole(&self) -> bool {
+        self.ways == Ways::Both && self.calls.is_own_socket()
     }
 
     /// The other end's address, if it is one of the Internet's.
@@ -301,7 +359,7 @@ impl Connection {
         }
         self.discard_queue();
         if let Some(registration) = self.registration() {
-            calls::set_reset(&*registration);
+            self.calls.set_reset(&*registration);
         }
         self.close_descriptor(Phase::Aborted);
     }
@@ -335,7 +393,7 @@ impl Connection {
 
     /// Waits until the descriptor is closed, and everything accepted before has been taken by the system.
     pub(crate) async fn wait_closed(&self) -> io::Result<()> {
-        if !self.is_closed() {
+        if !self.is_closed() && !self.is_useless() {
             self.closed.get_or_init(Box::default).wait().await;
         }
         match self.fault.get() {
@@ -410,7 +468,18 @@ impl Connection {
             self.close_descriptor(Phase::Closed);
         }
         self.changed();
+        if self.is_useless()
+            && let Some(closed) = self.closed.get()
+        {
+            // Wakers are foreign code; everything is in order by now.
+            closed.set();
+        }
         self.lost(fault)
+    }
+
+    /// Whether it can neither send any more nor ever receive: that is as good as closed.
+    fn is_useless(&self) -> bool {
+        self.ways == Ways::Out && self.fault.get().is_some()
     }
 
     fn lost(&self, fault: Fault) -> io::Error {
@@ -440,7 +509,7 @@ impl Drop for Connection {
         if let Some(registration) = self.registration.get_mut()
             && !self.outbound.get_mut().is_empty()
         {
-            calls::set_reset(&**registration);
+            self.calls.set_reset(&**registration);
         }
     }
 }

@@ -38,7 +38,10 @@ pub use connect::{
 pub use error::{ConnectionLost, ReadError, WriteError};
 #[cfg(feature = "pipe")]
 #[cfg_attr(docsrs, doc(cfg(feature = "pipe")))]
-pub use pipe::{NotAPipe, PipeReader, PipeWriter, connect_read_pipe, connect_write_pipe};
+pub use pipe::{
+    NotAPipe, PipeReader, PipeWriter, connect_read_pipe, connect_write_pipe, open_read_pipe,
+    open_write_pipe,
+};
 #[cfg(feature = "process")]
 #[cfg_attr(docsrs, doc(cfg(feature = "process")))]
 pub use process::{

@@ -95,6 +95,7 @@ impl Transport {
     }
 
     /// Ends the stream that the peer reads, behind what is queued; reading goes on. Again, or after a close, it does nothing.
+    /// Of a pipe it is a [`close`](Transport::close).
     ///
     /// # Errors
     /// [`WriteError::Io`] if the connection has failed.
@@ -315,7 +316,7 @@ impl Transport {
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport")
-            .field("peer", &self.peer_addr())
+            .field("peer", &format_args!("{}", self.connection.peer_name()))
             .field("buffered", &self.buffered())
             .field("is_closing", &self.is_closing())
             .field("is_reading", &self.is_reading())

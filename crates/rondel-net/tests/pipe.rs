@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use rondel_loop::{run, spawn, timeout, to_thread, yield_now};
-use rondel_net::{NotAPipe, ReadError, WriteError, connect_read_pipe, connect_write_pipe};
+use rondel_net::{NotAPipe, ReadError, WriteError, open_read_pipe, open_write_pipe};
 use rustix::fs::OFlags;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ fn pty() -> (OwnedFd, OwnedFd) {
 fn data_then_the_end() {
     in_loop(async {
         let (theirs, mut ours) = io::pipe().unwrap();
-        let mut reader = connect_read_pipe(theirs).unwrap();
+        let mut reader = open_read_pipe(theirs).unwrap();
         let mut buffer = [0; 100];
         assert!(reader.read(&mut buffer).now_or_never().is_none());
         ours.write_all(b"1").unwrap();
@@ -66,7 +66,7 @@ fn several_writers_and_the_end_comes_with_the_last() {
     in_loop(async {
         let (theirs, mut one) = io::pipe().unwrap();
         let mut two = one.try_clone().unwrap();
-        let mut reader = connect_read_pipe(theirs).unwrap();
+        let mut reader = open_read_pipe(theirs).unwrap();
         one.write_all(b"one\n").unwrap();
         drop(one);
         two.write_all(b"two\n").unwrap();
@@ -82,7 +82,7 @@ fn several_writers_and_the_end_comes_with_the_last() {
 fn reading_up_to_something() {
     in_loop(async {
         let (theirs, mut ours) = io::pipe().unwrap();
-        let mut reader = connect_read_pipe(theirs).unwrap();
+        let mut reader = open_read_pipe(theirs).unwrap();
         // Split, with false starts.
         let task = spawn(async move {
             assert_eq!(reader.read_until(b"aaa").await.unwrap(), b"QWEaaXYaaa");
@@ -110,7 +110,7 @@ fn reading_up_to_something() {
 fn a_line_longer_than_the_limit_stays() {
     in_loop(async {
         let (theirs, mut ours) = io::pipe().unwrap();
-        let mut reader = connect_read_pipe(theirs).unwrap();
+        let mut reader = open_read_pipe(theirs).unwrap();
         reader.set_limit(4);
         ours.write_all(b"abcd\nabcde\n").unwrap();
         assert_eq!(reader.read_line().await.unwrap(), b"abcd\n");
@@ -139,7 +139,7 @@ fn more_than_a_pipe_holds_arrives_whole() {
         in_loop(async {
             let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
             let (theirs, ours) = io::pipe().unwrap();
-            let writer = connect_write_pipe(ours).unwrap();
+            let writer = open_write_pipe(ours).unwrap();
             let reading = spawn(to_thread(move || {
                 let mut theirs = theirs;
                 let mut all = Vec::new();
@@ -152,7 +152,7 @@ fn more_than_a_pipe_holds_arrives_whole() {
 
             // And the other way, in small pieces, with the limit far below.
             let (theirs, mut ours) = io::pipe().unwrap();
-            let mut reader = connect_read_pipe(theirs).unwrap();
+            let mut reader = open_read_pipe(theirs).unwrap();
             let sent = bytes.clone();
             let writing = spawn(to_thread(move || ours.write_all(&sent).unwrap()));
             assert!(reader.read_to_end(size).await.unwrap() == bytes);
@@ -165,7 +165,7 @@ fn more_than_a_pipe_holds_arrives_whole() {
 fn closing_sends_what_is_queued_though_the_handle_is_gone() {
     in_loop(async {
         let (mut theirs, ours) = io::pipe().unwrap();
-        let writer = connect_write_pipe(ours).unwrap();
+        let writer = open_write_pipe(ours).unwrap();
         let bytes = vec![7; 500_000];
         writer.write(&bytes).unwrap();
         assert!(writer.buffered() > 400_000);
@@ -186,7 +186,7 @@ fn closing_sends_what_is_queued_though_the_handle_is_gone() {
 fn a_small_write_is_sent_at_the_end_of_the_turn_and_by_a_drop() {
     in_loop(async {
         let (mut theirs, ours) = io::pipe().unwrap();
-        let writer = connect_write_pipe(ours).unwrap();
+        let writer = open_write_pipe(ours).unwrap();
         writer.write(b"one ").unwrap();
         writer.write(b"two").unwrap();
         assert_eq!(writer.buffered(), 7);
@@ -205,7 +205,7 @@ fn a_small_write_is_sent_at_the_end_of_the_turn_and_by_a_drop() {
 fn drain_waits_above_the_high_water_mark() {
     in_loop(async {
         let (mut theirs, ours) = io::pipe().unwrap();
-        let writer = connect_write_pipe(ours).unwrap();
+        let writer = open_write_pipe(ours).unwrap();
         writer.set_write_buffer_limits(10_000, 1000).unwrap();
         assert_eq!(writer.write_buffer_limits(), (1000, 10_000));
         writer.set_write_buffer_limits(10, 11).unwrap_err();
@@ -239,7 +239,7 @@ fn drain_waits_above_the_high_water_mark() {
 fn the_hard_limit_refuses_whole_writes() {
     in_loop(async {
         let (mut theirs, ours) = io::pipe().unwrap();
-        let writer = connect_write_pipe(ours).unwrap();
+        let writer = open_write_pipe(ours).unwrap();
         writer.set_hard_limit(100);
         writer.write(&[1; 60]).unwrap();
         match writer.write(&[2; 41]) {
@@ -267,12 +267,12 @@ fn a_write_to_a_pipe_that_nobody_reads_fails() {
     in_loop(async {
         let (theirs, ours) = io::pipe().unwrap();
         drop(theirs);
-        let writer = connect_write_pipe(ours).unwrap();
+        let writer = open_write_pipe(ours).unwrap();
         let error = io::Error::from(writer.write_all(b"x").await.unwrap_err());
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         // One that waits is let go.
         let (theirs, ours) = io::pipe().unwrap();
-        let writer = connect_write_pipe(ours).unwrap();
+        let writer = open_write_pipe(ours).unwrap();
         let task = spawn(async move { writer.write_all(&[0; 1_000_000]).await });
         yield_now().await;
         drop(theirs);
@@ -285,10 +285,10 @@ fn a_write_to_a_pipe_that_nobody_reads_fails() {
 fn a_pty_works_both_ways_and_gives_every_line() {
     in_loop(async {
         let (ours, theirs) = pty();
-        let mut reader = connect_read_pipe(ours.try_clone().unwrap()).unwrap();
-        let writer = connect_write_pipe(ours).unwrap();
-        let mut far_reader = connect_read_pipe(theirs.try_clone().unwrap()).unwrap();
-        let far_writer = connect_write_pipe(theirs).unwrap();
+        let mut reader = open_read_pipe(ours.try_clone().unwrap()).unwrap();
+        let writer = open_write_pipe(ours).unwrap();
+        let mut far_reader = open_read_pipe(theirs.try_clone().unwrap()).unwrap();
+        let far_writer = open_write_pipe(theirs).unwrap();
         writer.write_all(b"ping\n").await.unwrap();
         assert_eq!(far_reader.read_line().await.unwrap(), b"ping\n");
         // A terminal gives one piece a read; the next read must not wait for an event.
@@ -314,14 +314,14 @@ fn what_is_shared_goes_on_waiting() {
     in_loop(async {
         let (theirs, ours) = io::pipe().unwrap();
         let (kept_read, kept_write) = (theirs.try_clone().unwrap(), ours.try_clone().unwrap());
-        let mut reader = connect_read_pipe(theirs).unwrap();
-        let writer = connect_write_pipe(ours).unwrap();
+        let mut reader = open_read_pipe(theirs).unwrap();
+        let writer = open_write_pipe(ours).unwrap();
         let (_master, terminal) = pty();
         let kept_terminal = terminal.try_clone().unwrap();
-        let on_terminal = connect_read_pipe(terminal).unwrap();
+        let on_terminal = open_read_pipe(terminal).unwrap();
         let (here, there) = UnixStream::pair().unwrap();
         let kept_socket = here.try_clone().unwrap();
-        let mut on_socket = connect_read_pipe(here).unwrap();
+        let mut on_socket = open_read_pipe(here).unwrap();
         assert!(on_socket.read(&mut [0; 10]).now_or_never().is_none());
         assert!(waits(&kept_read) && waits(&kept_write), "pipe");
         assert!(waits(&kept_terminal), "terminal");
@@ -343,26 +343,26 @@ fn what_is_no_pipe_is_refused() {
             error.to_string()
         };
         let file = || File::open("/proc/self/exe").unwrap();
-        assert!(refused(connect_read_pipe(file()).unwrap_err()).ends_with("a regular file"));
-        assert!(refused(connect_write_pipe(file()).unwrap_err()).ends_with("a regular file"));
+        assert!(refused(open_read_pipe(file()).unwrap_err()).ends_with("a regular file"));
+        assert!(refused(open_write_pipe(file()).unwrap_err()).ends_with("a regular file"));
         let folder = File::open("/").unwrap();
-        assert!(refused(connect_read_pipe(folder).unwrap_err()).ends_with("a folder"));
+        assert!(refused(open_read_pipe(folder).unwrap_err()).ends_with("a folder"));
         let (theirs, ours) = io::pipe().unwrap();
-        assert!(refused(connect_read_pipe(ours).unwrap_err()).contains("writing only"));
-        assert!(refused(connect_write_pipe(theirs).unwrap_err()).contains("reading only"));
+        assert!(refused(open_read_pipe(ours).unwrap_err()).contains("writing only"));
+        assert!(refused(open_write_pipe(theirs).unwrap_err()).contains("reading only"));
         // Of the selectors, poll(2) alone can wait for it: it is always ready there.
         #[cfg(not(polling_test_poll_backend))]
-        connect_read_pipe(File::open("/dev/null").unwrap()).unwrap_err();
+        open_read_pipe(File::open("/dev/null").unwrap()).unwrap_err();
     });
     let (theirs, _ours) = io::pipe().unwrap();
-    connect_read_pipe(theirs).unwrap_err();
+    open_read_pipe(theirs).unwrap_err();
 }
 
 #[test]
 fn a_read_that_is_dropped_loses_nothing() {
     in_loop(async {
         let (theirs, mut ours) = io::pipe().unwrap();
-        let mut reader = connect_read_pipe(theirs).unwrap();
+        let mut reader = open_read_pipe(theirs).unwrap();
         ours.write_all(b"some").unwrap();
         assert!(reader.read_line().now_or_never().is_none());
         assert!(reader.read_exact(&mut [0; 9]).now_or_never().is_none());
@@ -382,7 +382,7 @@ fn a_flood_lets_others_have_their_turn() {
             let (mut zeroes, mut ours) = (zeroes.take(50_000_000), ours);
             let _ = io::copy(&mut zeroes, &mut ours);
         });
-        let mut reader = connect_read_pipe(theirs).unwrap();
+        let mut reader = open_read_pipe(theirs).unwrap();
         let task = spawn(async move {
             let mut buffer = vec![0; 1000];
             let mut reads = 0;

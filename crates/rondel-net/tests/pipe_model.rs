@@ -7,9 +7,7 @@ use std::collections::VecDeque;
 use futures_util::FutureExt;
 use proptest::prelude::*;
 use rondel_loop::{run, yield_now};
-use rondel_net::{
-    PipeReader, PipeWriter, ReadError, WriteError, connect_read_pipe, connect_write_pipe,
-};
+use rondel_net::{PipeReader, PipeWriter, ReadError, WriteError, open_read_pipe, open_write_pipe};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -163,8 +161,8 @@ proptest! {
     ) {
         run(async {
             let (theirs, ours) = std::io::pipe().unwrap();
-            let mut reader = connect_read_pipe(theirs).unwrap();
-            let writer = connect_write_pipe(ours).unwrap();
+            let mut reader = open_read_pipe(theirs).unwrap();
+            let writer = open_write_pipe(ours).unwrap();
             let mut model = Model::default();
             for step in &steps {
                 match *step {

@@ -20,7 +20,20 @@ const LONG: Duration = Duration::from_secs(60);
 /// The tests of this file run one at a time: descriptors and children belong to the whole process.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // A thread that has reaped a child lets go of its loop, and with that of a descriptor, a moment later.
+    while is_waited_for() {
+        std::thread::yield_now();
+    }
+    alone
+}
+
+/// Whether a thread of the test before is still waiting for a child.
+fn is_waited_for() -> bool {
+    let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+    threads
+        .filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok())
+        .any(|name| name.starts_with("rondel-wait-"))
 }
 
 fn descriptors() -> usize {

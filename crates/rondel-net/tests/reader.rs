@@ -347,7 +347,7 @@ fn lines_end_with_the_stream() {
 }
 
 #[test]
-fn a_line_that_is_too_long_is_dropped_and_reported() {
+fn a_line_that_is_too_long_is_reported_and_kept() {
     run(async {
         let (mut reader, _writer) = all_there(b"ok\n123456\nnext\n");
         reader.set_limit(5);
@@ -355,6 +355,10 @@ fn a_line_that_is_too_long_is_dropped_and_reported() {
         let error = reader.read_line().await.unwrap_err();
         assert!(matches!(error, ReadError::LimitOverrun { .. }), "{error:?}");
         assert_eq!(std::io::Error::from(error).kind(), ErrorKind::InvalidData);
+        assert_eq!(reader.buffer(), b"123456\nnext\n", "it is kept");
+        reader.read_line().await.unwrap_err();
+        reader.set_limit(6);
+        assert_eq!(reader.read_line().await.unwrap(), b"123456\n");
         assert_eq!(reader.read_line().await.unwrap(), b"next\n");
 
         let (mut reader, _writer) = all_there(b"ok\n123456789");
@@ -363,7 +367,7 @@ fn a_line_that_is_too_long_is_dropped_and_reported() {
         assert_eq!(lines.next().await.unwrap().unwrap(), b"ok\n");
         lines.next().await.unwrap().unwrap_err();
         assert!(lines.next().await.is_none(), "it ends after an error");
-        assert_eq!(reader.buffer(), b"");
+        assert_eq!(reader.buffer(), b"123456789");
     })
     .unwrap();
 }

@@ -12,13 +12,14 @@
 
 use std::cell::Cell;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::panic::Location;
 use std::rc::Rc;
 
 use rondel_executor::Callback;
-use rondel_loop::LoopClosed;
+use rondel_loop::{LoopClosed, Registration};
 
-use crate::engine::{Connection, Half, Handle, Handles, Held, Phase, calls};
+use crate::engine::{Connection, Half, Handle, Handles, Held, Phase, Ways, calls};
 use crate::error::Attempt;
 
 /// How many times in a row a connection that is dispatched may change its attendant before others have their turn.
@@ -72,14 +73,19 @@ impl Connection {
         self.attendance.is.set(true);
         self.attendance.reading_paused.set(false);
         self.attendance.told_paused.set(false);
-        self.attendance.told_end.set(false);
+        // Of one that only sends, there is none to tell.
+        self.attendance.told_end.set(self.ways == Ways::Out);
         self.attendance.told_made.set(false);
         self.set_early(early);
         let before = self.attendant.replace(Some(attendant));
         drop(before);
         if let Some(registration) = self.registration() {
             self.watching.set(false);
-            registration.set_callback(Some(Rc::new(Hook(Rc::clone(self)))));
+            let hook = Hook(Rc::clone(self));
+            registration.set_callback(Some(match self.ways {
+                Ways::Both | Ways::In => Rc::new(hook),
+                Ways::Out => Rc::new(HookOut(hook)),
+            }));
         }
     }
 
@@ -284,16 +290,37 @@ impl Connection {
         let Some(registration) = self.registration() else {
             return Received::Nothing;
         };
-        if self.is_layered() {
-            let received = self.try_receive_layered(&registration, buffer);
-            if matches!(received, Received::End) {
-                self.attendance.told_end.set(true);
-            }
-            return received;
+        if !self.direct.get() {
+            return self.try_receive_indirect(&registration, buffer);
         }
+        self.try_receive_with(&registration, buffer, calls::receive)
+    }
+
+    /// The same through a layer, or of what is no socket.
+    #[cold]
+    fn try_receive_indirect(&self, registration: &Registration, buffer: &mut [u8]) -> Received {
+        if !self.is_layered() {
+            let calls = self.calls;
+            let call = |fd: BorrowedFd<'_>, buffer: &mut [u8]| calls.receive(fd, buffer);
+            return self.try_receive_with(registration, buffer, call);
+        }
+        let received = self.try_receive_layered(registration, buffer);
+        if matches!(received, Received::End) {
+            self.attendance.told_end.set(true);
+        }
+        received
+    }
+
+    #[inline]
+    fn try_receive_with(
+        &self,
+        registration: &Registration,
+        buffer: &mut [u8],
+        call: impl Fn(BorrowedFd<'_>, &mut [u8]) -> io::Result<usize>,
+    ) -> Received {
         let room = buffer.len();
         loop {
-            let received = registration.try_read(|fd| calls::receive(fd, buffer));
+            let received = registration.try_read(|fd| call(fd, buffer));
             return match received {
                 Ok(0) => match self.on_end() {
                     Ok(_) => {
@@ -303,7 +330,7 @@ impl Connection {
                     Err(_) => Received::Failed,
                 },
                 Ok(count) => {
-                    self.on_received(&registration, count, room);
+                    self.on_received(registration, count, room);
                     let more = registration.ready().is_readable();
                     if !more {
                         self.renew_allowance();
@@ -361,6 +388,20 @@ impl Connection {
         }
     }
 
+    /// Closes what only sends, if nobody receives it any more: the one thing that it can hear.
+    #[cfg(feature = "pipe")]
+    fn hear_end(self: &Rc<Self>) {
+        if let Some(registration) = self.registration()
+            && !matches!(
+                registration.try_read(|fd| self.calls.hear_end(fd)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock
+            )
+        {
+            // What is queued fails, and says so.
+            self.close();
+        }
+    }
+
     /// The loop is closed: there is nothing to be expected.
     fn abandon(&self) {
         if self.is_closed() {
@@ -369,7 +410,7 @@ impl Connection {
         if let Some(registration) = self.registration()
             && !self.is_sent()
         {
-            calls::set_reset(&*registration);
+            self.calls.set_reset(&*registration);
         }
         self.discard_queue();
         self.close_descriptor(Phase::Abandoned);
@@ -403,6 +444,22 @@ struct Hook(Rc<Connection>);
 impl Callback for Hook {
     fn call(self: Rc<Self>) {
         Rc::clone(&self.0).dispatch();
+    }
+
+    fn site(&self) -> &'static Location<'static> {
+        Location::caller()
+    }
+}
+
+/// The same for what only sends.
+struct HookOut(Hook);
+
+impl Callback for HookOut {
+    fn call(self: Rc<Self>) {
+        let connection = Rc::clone(&self.0.0);
+        #[cfg(feature = "pipe")]
+        connection.hear_end();
+        connection.dispatch();
     }
 
     fn site(&self) -> &'static Location<'static> {

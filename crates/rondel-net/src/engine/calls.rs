@@ -1,4 +1,7 @@
-//! The system calls that move a connection's bytes, all of them: what another kind of byte endpoint would have its own of.
+//! The system calls that move a connection's bytes, all of them: what kinds of descriptors differ in.
+
+#[cfg(feature = "pipe")]
+mod pipe;
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -6,6 +9,25 @@ use std::time::Duration;
 
 use rondel_loop::Registration;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+
+/// Which calls a descriptor wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Calls {
+    /// A connected socket that is this process's own.
+    Socket,
+    /// One that may be shared with others, who want it to stay as it is.
+    #[cfg(feature = "pipe")]
+    SharedSocket,
+    /// A pipe.
+    #[cfg(feature = "pipe")]
+    Pipe,
+    /// A device that gives and takes characters, such as a terminal.
+    #[cfg(feature = "pipe")]
+    Device,
+    /// The controlling side of a pty.
+    #[cfg(feature = "pipe")]
+    Master,
+}
 
 /// How many pieces one system call takes: `IOV_MAX`, where rondel runs. More are an error.
 const MOST_SLICES: usize = 1024;
@@ -16,7 +38,76 @@ const FLAGS: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 const FLAGS: SendFlags = SendFlags::empty();
 
-/// Receives at least a byte; none are the end.
+impl Calls {
+    /// Whether it is a socket that nobody else has: one that can be told to end, or to reset, and emptied.
+    #[inline]
+    #[cfg_attr(
+        not(feature = "pipe"),
+        allow(clippy::unused_self, reason = "there is no other kind")
+    )]
+    pub(super) const fn is_own_socket(self) -> bool {
+        matches!(self, Self::Socket)
+    }
+
+    /// Receives at least a byte; none are the end.
+    pub(super) fn receive(self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(feature = "pipe")]
+        if !self.is_own_socket() {
+            return self.receive_other(fd, buffer);
+        }
+        receive(fd, buffer)
+    }
+
+    /// Sends as much of `slices` as the system takes. A short count is noted.
+    pub(super) fn send(
+        self,
+        registration: &Registration,
+        slices: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        #[cfg(feature = "pipe")]
+        if !self.is_own_socket() {
+            return self.send_other(registration, slices);
+        }
+        send(registration, slices)
+    }
+
+    /// Sends up to `count` bytes of `file` from `offset` on, which moves on, without copying them through this process. None are the
+    /// file's end.
+    ///
+    /// There is no flag here that keeps a lost peer from raising SIGPIPE; Rust programs ignore it unless they change that.
+    #[cfg(feature = "fs")]
+    pub(super) fn send_file(
+        self,
+        registration: &Registration,
+        file: BorrowedFd<'_>,
+        offset: &mut u64,
+        count: usize,
+    ) -> io::Result<usize> {
+        // It would wait for room in a socket that others have waiting, and in a pipe on older systems.
+        if !self.is_own_socket() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        send_file(registration, file, offset, count)
+    }
+
+    /// Ends what is sent.
+    pub(super) fn end(self, fd: impl AsFd) -> io::Result<()> {
+        if self.is_own_socket() {
+            rustix::net::shutdown(fd, Shutdown::Write)?;
+        }
+        Ok(())
+    }
+
+    /// Has the peer told by a reset when the descriptor is closed: what it got must not look whole.
+    pub(super) fn set_reset(self, fd: impl AsFd) {
+        if self.is_own_socket() {
+            // Only TCP knows this; a Unix socket's peer sees an end.
+            let _ = rustix::net::sockopt::set_socket_linger(fd, Some(Duration::ZERO));
+        }
+    }
+}
+
+/// Receives at least a byte from an own socket; none are the end.
 #[inline]
 pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::net::recv(fd, buffer, RecvFlags::empty())?.0)
@@ -27,7 +118,7 @@ pub(super) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::net::recv(fd, buffer, RecvFlags::PEEK)?.0)
 }
 
-/// Sends as much of `slices` as the system takes. A short count is noted.
+/// Sends as much of `slices` to an own socket as the system takes. A short count is noted.
 pub(super) fn send(registration: &Registration, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     if let [one] = slices {
         return send_one(registration, one);
@@ -67,12 +158,9 @@ fn send_with(
     }
 }
 
-/// Sends up to `count` bytes of `file` from `offset` on, which moves on, without copying them through this process. None are the
-/// file's end.
-///
-/// There is no flag here that keeps a lost peer from raising SIGPIPE; Rust programs ignore it unless they change that.
+/// See [`Calls::send_file`].
 #[cfg(all(feature = "fs", any(target_os = "linux", target_os = "android")))]
-pub(super) fn send_file(
+fn send_file(
     registration: &Registration,
     file: BorrowedFd<'_>,
     offset: &mut u64,
@@ -90,22 +178,6 @@ pub(super) fn send_file(
 
 /// The same, where it is not known how.
 #[cfg(all(feature = "fs", not(any(target_os = "linux", target_os = "android"))))]
-pub(super) fn send_file(
-    _: &Registration,
-    _: BorrowedFd<'_>,
-    _: &mut u64,
-    _: usize,
-) -> io::Result<usize> {
+fn send_file(_: &Registration, _: BorrowedFd<'_>, _: &mut u64, _: usize) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
-}
-
-/// Ends what is sent.
-pub(super) fn end(fd: impl AsFd) -> io::Result<()> {
-    Ok(rustix::net::shutdown(fd, Shutdown::Write)?)
-}
-
-/// Has the peer told by a reset when the descriptor is closed: what it got must not look whole.
-pub(super) fn set_reset(fd: impl AsFd) {
-    // Only TCP knows this; a Unix socket's peer sees an end.
-    let _ = rustix::net::sockopt::set_socket_linger(fd, Some(Duration::ZERO));
 }

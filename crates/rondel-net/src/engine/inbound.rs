@@ -78,13 +78,42 @@ impl Connection {
         if self.is_exhausted(cx) {
             return Poll::Pending;
         }
-        if self.is_layered() {
-            if !takes {
-                let text = "there is no peeking into a TLS connection";
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::Unsupported, text)));
-            }
-            return self.poll_layered(cx, &registration, buffer, false);
+        if !self.direct.get() {
+            return self.poll_recv_indirect(cx, &registration, buffer, takes);
         }
+        self.poll_recv_with(cx, &registration, buffer, call, takes)
+    }
+
+    /// The same through a layer, or of what is no socket.
+    #[cold]
+    fn poll_recv_indirect(
+        &self,
+        cx: &mut Context<'_>,
+        registration: &Registration,
+        buffer: &mut [u8],
+        takes: bool,
+    ) -> Poll<io::Result<usize>> {
+        if !takes {
+            let text = "there is no peeking into a TLS connection";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::Unsupported, text)));
+        }
+        if self.is_layered() {
+            return self.poll_layered(cx, registration, buffer, false);
+        }
+        let calls = self.calls;
+        let call = |fd: BorrowedFd<'_>, buffer: &mut [u8]| calls.receive(fd, buffer);
+        self.poll_recv_with(cx, registration, buffer, call, true)
+    }
+
+    #[inline]
+    fn poll_recv_with(
+        &self,
+        cx: &Context<'_>,
+        registration: &Registration,
+        buffer: &mut [u8],
+        call: impl Fn(BorrowedFd<'_>, &mut [u8]) -> io::Result<usize>,
+        takes: bool,
+    ) -> Poll<io::Result<usize>> {
         let room = buffer.len();
         let received = registration.poll_read_with(cx, |fd| call(fd, buffer));
         match received {
@@ -97,7 +126,7 @@ impl Connection {
                     return Poll::Ready(self.on_end());
                 }
                 if takes {
-                    self.on_received(&registration, count, room);
+                    self.on_received(registration, count, room);
                 }
                 Poll::Ready(Ok(count))
             }
@@ -172,7 +201,8 @@ impl Connection {
     /// Takes out what has arrived and will not be read. Closing a socket with unread bytes in it resets the connection, and
     /// the peer may lose what was sent to it last.
     pub(super) fn discard_received(&self, registration: &Registration) {
-        if self.received_end.get() || self.fault.get().is_some() {
+        if self.received_end.get() || self.fault.get().is_some() || !self.calls.is_own_socket() {
+            // Of a pipe, others may want it.
             return;
         }
         if !registration.ready().is_readable() || self.local.is_closed() {

@@ -160,6 +160,7 @@ impl Connection {
     fn put_layer(&self, layered: Layered) {
         self.layer.more.set(true);
         self.layer.there.set(true);
+        self.direct.set(false);
         self.layer.layered.set(Some(Box::new(layered)));
     }
 

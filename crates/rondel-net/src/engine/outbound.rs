@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
+use crate::engine::send::Urgency;
 use crate::engine::spare;
 use crate::error::WriteError;
 
 /// What small writes are joined to.
-pub(super) const CHUNK: usize = 64 * 1024;
+const CHUNK: usize = 64 * 1024;
 
 /// With nothing queued, this much is sent at once: joining it to what may follow would cost more than it saves.
-pub(super) const AT_ONCE: usize = 16 * 1024;
+const AT_ONCE: usize = 16 * 1024;
 
 /// How many chunks one system call takes; more would make it slower to prepare, not faster.
 const SLICES: usize = 64;
@@ -120,6 +121,12 @@ impl Outbound {
             });
         }
         Ok(())
+    }
+
+    /// Whether `more` bytes are sent at once, with what is queued.
+    #[inline]
+    pub(super) fn is_at_once(&self, more: usize, urgency: Urgency) -> bool {
+        urgency == Urgency::Now || (self.is_empty() && more >= AT_ONCE) || self.len + more >= CHUNK
     }
 
     fn mark(&mut self) {

@@ -12,14 +12,14 @@ pub(crate) enum Peer {
     V6(Box<SocketAddrV6>),
     /// Something else that has a name.
     #[cfg_attr(
-        not(feature = "unix"),
+        not(any(feature = "pipe", feature = "unix")),
         allow(dead_code, reason = "for other endpoints")
     )]
     Named(Box<str>),
 }
 
 impl Peer {
-    #[cfg(feature = "unix")]
+    #[cfg(any(feature = "pipe", feature = "unix"))]
     pub(crate) fn named(name: String) -> Self {
         Self::Named(name.into())
     }

@@ -11,9 +11,7 @@ use std::task::{Context, Poll, ready};
 use rondel_executor::Callback;
 use rondel_loop::{Flush, LoopClosed, Registration};
 
-use crate::engine::calls::{self, send, send_one};
-use crate::engine::outbound::{AT_ONCE, CHUNK};
-use crate::engine::{Connection, Finish, Phase};
+use crate::engine::{Connection, Finish, Phase, Ways, calls};
 use crate::error::{Attempt, WriteError};
 
 /// How much is sent before others have their turn.
@@ -85,37 +83,65 @@ impl Connection {
         if len == 0 {
             return Ok(());
         }
-        if self.is_layered() {
-            self.outbound.borrow().check_room(len)?;
-            return self.write_layered(&registration, parts, urgency);
+        if !self.direct.get() {
+            return self.write_indirect(&registration, parts, len, urgency);
         }
         let writable = registration.ready().is_writable();
         {
-            let mut outbound = self.outbound.borrow_mut();
+            let outbound = self.outbound.borrow();
             outbound.check_room(len)?;
-            let at_once = urgency == Urgency::Now
-                || (outbound.is_empty() && len >= AT_ONCE)
-                || outbound.len() + len >= CHUNK;
+            let at_once = outbound.is_at_once(len, urgency);
             if writable && at_once && outbound.is_empty() {
                 drop(outbound);
                 return self.send_first(&registration, parts, len);
             }
             if !(writable && at_once) {
-                for part in parts {
-                    outbound.push(part);
-                }
                 drop(outbound);
-                if writable {
-                    self.flush_soon();
-                } else {
-                    self.watch(&registration);
-                }
-                self.flow_changed();
+                self.queue(&registration, parts);
                 return Ok(());
             }
         }
         self.transmit(&registration, parts)?;
         Ok(())
+    }
+
+    /// The same through a layer, or to what is no socket.
+    #[cold]
+    fn write_indirect(
+        self: &Rc<Self>,
+        registration: &Registration,
+        parts: &[IoSlice<'_>],
+        len: usize,
+        urgency: Urgency,
+    ) -> Result<(), WriteError> {
+        self.outbound.borrow().check_room(len)?;
+        if self.is_layered() {
+            return self.write_layered(registration, parts, urgency);
+        }
+        let at_once = self.outbound.borrow().is_at_once(len, urgency);
+        if registration.ready().is_writable() && at_once {
+            self.transmit(registration, parts)?;
+        } else {
+            self.queue(registration, parts);
+        }
+        Ok(())
+    }
+
+    /// Queues `parts`, to be sent at the end of the turn, or when there is room.
+    #[inline]
+    fn queue(self: &Rc<Self>, registration: &Registration, parts: &[IoSlice<'_>]) {
+        {
+            let mut outbound = self.outbound.borrow_mut();
+            for part in parts {
+                outbound.push(part);
+            }
+        }
+        if registration.ready().is_writable() {
+            self.flush_soon();
+        } else {
+            self.watch(registration);
+        }
+        self.flow_changed();
     }
 
     /// Accepts `bytes` to be sent with what else this turn writes; whether too much is queued now, after as much has been sent
@@ -155,7 +181,7 @@ impl Connection {
         parts: &[IoSlice<'_>],
         len: usize,
     ) -> Result<(), WriteError> {
-        let sent = match send(registration, parts) {
+        let sent = match calls::send(registration, parts) {
             Ok(count) if count == len => return Ok(()),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -196,7 +222,7 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            match send(&registration, &[IoSlice::new(bytes)]) {
+            match self.calls.send(&registration, &[IoSlice::new(bytes)]) {
                 Ok(count) => {
                     allowance = allowance.saturating_sub(count);
                     *bytes = &bytes[count..];
@@ -258,7 +284,7 @@ impl Connection {
         registration.poll_write_with(cx, |_| Err(io::ErrorKind::WouldBlock.into()))
     }
 
-    /// Ends what is sent, behind what is queued.
+    /// Ends what is sent, behind what is queued. What only sends is closed by that.
     pub(crate) fn write_eof(self: &Rc<Self>) -> Result<(), WriteError> {
         if self.is_closing() {
             return Ok(());
@@ -266,6 +292,10 @@ impl Connection {
         self.check_fault()?;
         if self.finish.get() == Finish::AfterFile {
             return Err(WriteError::SendingFile);
+        }
+        if self.ways == Ways::Out {
+            self.close();
+            return self.check_fault();
         }
         if self.finish.get() == Finish::Open {
             self.say_farewell();
@@ -369,7 +399,7 @@ impl Connection {
         let mut allowance = ALLOWANCE;
         while outbound.len() + extra_len - extra_sent > 0 && allowance > 0 {
             // Once the queue is empty the rest of `extra` is queued, so that there is always a whole slice to begin with.
-            let sent = outbound.offer(extra, |slices| send(registration, slices));
+            let sent = outbound.offer(extra, |slices| self.calls.send(registration, slices));
             match sent {
                 Ok(count) => {
                     allowance = allowance.saturating_sub(count);
@@ -414,9 +444,13 @@ impl Connection {
     fn on_sent(&self) {
         if self.finish.get() == Finish::Wanted {
             self.finish.set(Finish::Sent);
+            if self.ways == Ways::Out {
+                // There is no other end for its peer to see.
+                return self.close_descriptor(Phase::Closed);
+            }
             if let Some(registration) = self.registration() {
                 // Fails only if the peer has reset the connection, which the next attempt to use it will say.
-                let _ = calls::end(&*registration);
+                let _ = self.calls.end(&*registration);
             }
         }
         if self.phase.get() == Phase::Closing {
@@ -435,10 +469,14 @@ impl Connection {
         }
     }
 
-    /// Sends what is queued if it is in one piece and nothing waits for its end, as nearly always; `false` if it is not.
+    /// Sends what is queued if it is in one piece, for a socket, and nothing waits for its end, as nearly always; `false` if it
+    /// is not.
     #[inline]
     fn send_only_chunk(self: &Rc<Self>) -> bool {
-        if self.finish.get() == Finish::Wanted || self.phase.get() != Phase::Open {
+        if self.finish.get() == Finish::Wanted
+            || self.phase.get() != Phase::Open
+            || !self.calls.is_own_socket()
+        {
             return false;
         }
         let Some(registration) = self.registration() else {
@@ -451,7 +489,7 @@ impl Connection {
         if !registration.ready().is_writable() || outbound.is_paused() {
             return false;
         }
-        let sent = match send_one(&registration, chunk) {
+        let sent = match calls::send_one(&registration, chunk) {
             Ok(count) if count == outbound.len() => {
                 outbound.advance_all();
                 return true;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use rustix::io::Errno;
 
 use crate::engine::send::ALLOWANCE;
-use crate::engine::{Connection, Finish, Goal, calls};
+use crate::engine::{Connection, Finish, Goal};
 use crate::error::{Attempt, WriteError};
 
 /// What sending a piece came to.
@@ -92,7 +92,11 @@ impl SendingFile {
             }
             let registration = self.connection.open_registration()?;
             let count = usize::try_from(left).unwrap_or(usize::MAX).min(allowance);
-            match calls::send_file(&registration, file, offset, count) {
+            match self
+                .connection
+                .calls
+                .send_file(&registration, file, offset, count)
+            {
                 Ok(0) => return Poll::Ready(Ok(Piece::Sent)),
                 Ok(count) => {
                     self.cut = true;

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rondel_loop::{LocalLoop, Registration, SourceKind};
 use rustix::fs::{FileType, OFlags};
 
-use crate::pipe::calls::Calls;
+use crate::engine::Calls;
 
 /// What a pipe is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +49,8 @@ pub(super) fn adopt(
     let calls = kind_of(&fd)?;
     check_mode(&fd, direction)?;
     let fd = match calls {
-        Calls::Socket => fd,
-        Calls::Plain | Calls::Master => without_waiting(fd, calls)?,
+        Calls::Socket | Calls::SharedSocket => fd,
+        Calls::Pipe | Calls::Device | Calls::Master => without_waiting(fd, calls)?,
     };
     Ok((local.register(fd, SourceKind::Other)?, calls))
 }
@@ -58,10 +58,10 @@ pub(super) fn adopt(
 fn kind_of(fd: &OwnedFd) -> io::Result<Calls> {
     let stat = rustix::fs::fstat(fd)?;
     let problem = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Fifo => return Ok(Calls::Plain),
-        FileType::Socket => return Ok(Calls::Socket),
+        FileType::Fifo => return Ok(Calls::Pipe),
+        FileType::Socket => return Ok(Calls::SharedSocket),
         FileType::CharacterDevice if is_master(&stat) => return Ok(Calls::Master),
-        FileType::CharacterDevice => return Ok(Calls::Plain),
+        FileType::CharacterDevice => return Ok(Calls::Device),
         FileType::RegularFile => "a regular file",
         FileType::Directory => "a folder",
         FileType::BlockDevice => "a block device",
@@ -100,7 +100,7 @@ fn without_waiting(fd: OwnedFd, calls: Calls) -> io::Result<OwnedFd> {
     if flags.contains(OFlags::NONBLOCK) {
         return Ok(fd);
     }
-    if calls == Calls::Plain {
+    if calls != Calls::Master {
         match open_anew(&fd, flags & OFlags::RWMODE) {
             Ok(own) => return Ok(own),
             Err(error) if rustix::termios::isatty(&fd) => return Err(error),

@@ -133,7 +133,7 @@ async fn talk(
     }
     let mut feeding = pin!(feed(stdin, input));
     let mut fed = false;
-    let mut collect = |cx: &Context<'_>| {
+    let mut collect = |cx: &mut Context<'_>| {
         let stdout = poll_collect(cx, child.stdout.as_mut(), 1, max)?;
         let stderr = poll_collect(cx, child.stderr.as_mut(), 2, max)?;
         Ok(stdout.is_ready() && stderr.is_ready())
@@ -172,7 +172,7 @@ async fn feed(stdin: Option<PipeWriter>, input: &[u8]) -> io::Result<()> {
 }
 
 fn poll_collect(
-    cx: &Context<'_>,
+    cx: &mut Context<'_>,
     reader: Option<&mut PipeReader>,
     stream: u8,
     max: usize,

@@ -9,8 +9,8 @@ use std::process::Stdio as StdStdio;
 use rondel_loop::LocalLoop;
 use rustix::fs::OFlags;
 
-use crate::engine::Peer;
-use crate::pipe::{Calls, PipeReader, PipeWriter, own_reader, own_writer};
+use crate::engine::{Calls, Peer};
+use crate::pipe::{PipeReader, PipeWriter, own_reader, own_writer};
 
 /// What one of a child's standard streams is connected with.
 ///
@@ -138,14 +138,14 @@ pub(super) fn plain(kind: &Kind) -> io::Result<Option<Theirs>> {
 /// A pipe that the child writes to.
 pub(super) fn pipe_from_child(local: &LocalLoop, peer: Peer) -> io::Result<(PipeReader, Theirs)> {
     let (ours, theirs) = io::pipe()?;
-    let reader = own_reader(local, without_waiting(ours.into())?, Calls::Plain, peer)?;
+    let reader = own_reader(local, without_waiting(ours.into())?, Calls::Pipe, peer)?;
     Ok((reader, Theirs::Fd(theirs.into())))
 }
 
 /// A pipe that the child reads.
 pub(super) fn pipe_to_child(local: &LocalLoop, peer: Peer) -> io::Result<(PipeWriter, Theirs)> {
     let (theirs, ours) = io::pipe()?;
-    let writer = own_writer(local, without_waiting(ours.into())?, Calls::Plain, peer)?;
+    let writer = own_writer(local, without_waiting(ours.into())?, Calls::Pipe, peer)?;
     Ok((writer, Theirs::Fd(theirs.into())))
 }
 

@@ -143,7 +143,7 @@ impl SubprocessTransport {
     pub fn write(&self, bytes: &[u8]) -> Result<bool, WriteError> {
         let stdin = self.stdin().ok_or(WriteError::Closed)?;
         stdin.write(bytes)?;
-        let paused = stdin.is_paused();
+        let paused = stdin.connection().is_paused();
         self.shared.wake();
         Ok(paused)
     }

@@ -301,23 +301,30 @@ impl StreamReader {
     /// # Cancel safety
     /// Dropped before it is ready, it leaves what it has received in the reader.
     pub async fn read_to_end(&mut self, max: usize) -> Result<Vec<u8>, ReadError> {
-        poll_fn(|cx| {
-            loop {
-                let len = self.buffer.len();
-                if len > max {
-                    return Poll::Ready(Err(ReadError::LimitOverrun {
-                        consumed: len,
-                        limit: max,
-                    }));
-                }
-                if self.ended {
-                    return Poll::Ready(Ok(self.buffer.take_all()));
-                }
-                let room = (max - len).saturating_add(1);
-                ready!(self.poll_receive(cx, room))?;
+        poll_fn(|cx| self.poll_fill_to_end(cx, max)).await?;
+        Ok(self.buffer.take_all())
+    }
+
+    /// Receives everything up to the end, if that is not more than `max` bytes, into the buffer.
+    pub(crate) fn poll_fill_to_end(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+    ) -> Poll<Result<(), ReadError>> {
+        loop {
+            let len = self.buffer.len();
+            if len > max {
+                return Poll::Ready(Err(ReadError::LimitOverrun {
+                    consumed: len,
+                    limit: max,
+                }));
             }
-        })
-        .await
+            if self.ended {
+                return Poll::Ready(Ok(()));
+            }
+            let room = (max - len).saturating_add(1);
+            ready!(self.poll_receive(cx, room))?;
+        }
     }
 
     /// Gives everything up to and including `separator`. asyncio: `readuntil`.
@@ -353,8 +360,9 @@ impl StreamReader {
     /// asyncio: `readline`.
     ///
     /// # Errors
-    /// - [`ReadError::LimitOverrun`]: the line is longer than the [limit](StreamReader::limit). It is dropped as far as it has
-    ///   arrived, its `\n` included, as in asyncio: the next line may be the rest of it.
+    /// - [`ReadError::LimitOverrun`]: the line is longer than the [limit](StreamReader::limit). It stays in the reader, to be
+    ///   read with a higher limit or by [`read_some`](StreamReader::read_some). (asyncio drops what has arrived of it, and may
+    ///   give the rest as the next line.)
     /// - [`ReadError::Io`]: what there was stays in the reader.
     ///
     /// # Cancel safety
@@ -379,16 +387,6 @@ impl StreamReader {
         let outcome = ready!(self.poll_read_until(cx, &[b"\n"], searched));
         Poll::Ready(match outcome {
             Err(ReadError::Incomplete { partial, .. }) => Ok(partial),
-            Err(ReadError::LimitOverrun { consumed, limit }) => {
-                let has_end = self.buffer().get(consumed) == Some(&b'\n');
-                self.buffer.consume(if has_end {
-                    consumed + 1
-                } else {
-                    self.buffer.len()
-                });
-                *searched = 0;
-                Err(ReadError::LimitOverrun { consumed, limit })
-            }
             other => other,
         })
     }
@@ -475,7 +473,7 @@ impl StreamReader {
 impl fmt::Debug for StreamReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamReader")
-            .field("peer", &self.peer_addr())
+            .field("peer", &format_args!("{}", self.connection().peer_name()))
             .field("buffered", &self.buffer.len())
             .field("at_eof", &self.at_eof())
             .finish_non_exhaustive()

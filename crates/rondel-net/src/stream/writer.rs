@@ -155,7 +155,8 @@ impl StreamWriter {
     }
 
     /// Ends the stream that the peer reads, behind what is queued; this end goes on reading. Again, or after a close, it
-    /// does nothing. Over TLS, the farewell is sent first, which tells the peer that nothing was cut off.
+    /// does nothing. Over TLS, the farewell is sent first, which tells the peer that nothing was cut off. Of a
+    /// pipe it is a [`close`](StreamWriter::close).
     ///
     /// # Errors
     /// [`WriteError::Io`] if the connection has failed.
@@ -179,7 +180,7 @@ impl StreamWriter {
     }
 
     /// Waits until the connection is closed, from this end: everything accepted before has been taken by the system then. It
-    /// does not close it itself.
+    /// does not close it itself. A pipe that has failed counts as closed.
     ///
     /// # Errors
     /// What the connection failed with, if it has.
@@ -300,7 +301,7 @@ async fn write_through(connection: &Rc<Connection>, mut bytes: &[u8]) -> Result<
 impl fmt::Debug for StreamWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamWriter")
-            .field("peer", &self.peer_addr())
+            .field("peer", &format_args!("{}", self.connection().peer_name()))
             .field("buffered", &self.buffered())
             .field("is_closing", &self.is_closing())
             .finish_non_exhaustive()

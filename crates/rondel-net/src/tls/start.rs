@@ -193,6 +193,13 @@ pub(super) async fn start(
         }
     }
 
+    if !connection.is_whole() {
+        connection.abort();
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a pipe goes one way, and TLS needs both",
+        ));
+    }
     let peer = connection.peer_name().to_string();
     let layer = TlsLayer::new(session, timeouts, peer.clone());
     connection.add_layer(Box::new(layer), arrived);

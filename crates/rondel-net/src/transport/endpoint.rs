@@ -6,7 +6,9 @@ use std::io;
 use std::rc::Rc;
 
 use crate::connect::{ConnectError, ConnectOptions, ToTarget};
-use crate::engine::Handles;
+#[cfg(feature = "pipe")]
+use crate::engine::Handle;
+use crate::engine::{Connection, Handles};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
 use crate::tcp::stream::TcpStream;
@@ -99,6 +101,24 @@ pub(crate) fn begin<P: AnyProtocol<Kind>, Kind: 'static>(
     protocol: P,
 ) -> (Transport, ProtocolRef<P>) {
     let connection = Rc::clone(handles.writer.connection());
+    begin_without(handles, connection, protocol)
+}
+
+/// The same for what goes one way.
+#[cfg(feature = "pipe")]
+pub(crate) fn begin_one_way<P: AnyProtocol<Kind>, Kind: 'static>(
+    handle: Handle,
+    protocol: P,
+) -> (Transport, ProtocolRef<P>) {
+    let connection = Rc::clone(handle.connection());
+    begin_without(handle, connection, protocol)
+}
+
+fn begin_without<P: AnyProtocol<Kind>, Kind: 'static>(
+    handles: impl Sized,
+    connection: Rc<Connection>,
+    protocol: P,
+) -> (Transport, ProtocolRef<P>) {
     let attached = attach(&connection, protocol, Vec::new());
     // Before the protocol is called, since it may hand out others.
     drop(handles);

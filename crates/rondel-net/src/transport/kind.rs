@@ -67,8 +67,12 @@ fn without_bytes<Kind, P: Sealed<Kind>>(
     transport: &Transport,
     received: &Received,
 ) -> Step {
-    if matches!(received, Received::End) && !protocol.ended(transport) {
-        transport.close();
+    if matches!(received, Received::End) {
+        let keeps = protocol.ended(transport);
+        // With nothing to send either, there would be nothing left.
+        if !(keeps && transport.connection().is_for_sending()) {
+            transport.close();
+        }
     }
     Step::Nothing
 }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use rondel_executor::PanicPayload;
 use rondel_loop::{ExceptionContext, LocalLoop};
 
+use crate::engine::Goal;
 use crate::pipe::PipeReader;
 use crate::process::exit::Wait;
 use crate::process::protocol::SubprocessProtocol;
@@ -180,7 +181,7 @@ impl Progress {
     fn receive<P: SubprocessProtocol>(
         &mut self,
         index: usize,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
         protocol: &mut P,
         transport: &SubprocessTransport,
     ) {
@@ -189,7 +190,7 @@ impl Progress {
             if transport.shared.reading_paused[index].get() || transport.is_closing() {
                 return;
             }
-            let received = reader.poll_lend(cx, |data| {
+            let received = reader.connection().poll_receive(cx, usize::MAX, |data| {
                 if !data.is_empty() {
                     protocol.pipe_data_received(transport, fd, data);
                 }
@@ -217,11 +218,16 @@ impl Progress {
         let Some(stdin) = transport.stdin() else {
             return;
         };
-        if stdin.is_paused() && !self.told_paused {
+        if stdin.connection().is_paused() && !self.told_paused {
             self.told_paused = true;
             protocol.pause_writing(transport);
         }
-        if self.told_paused && matches!(stdin.poll_drained(cx), Poll::Ready(Ok(()))) {
+        if self.told_paused
+            && matches!(
+                stdin.connection().poll_sent(cx, Goal::Drained),
+                Poll::Ready(Ok(()))
+            )
+        {
             self.told_paused = false;
             protocol.resume_writing(transport);
         }
