@@ -26,8 +26,10 @@ use crate::cleanup::{CleanupLimit, Scope};
 use crate::home::HomeCell;
 use crate::inbox::{Inbox, Notify};
 use crate::lost::{Lost, Sink};
+use crate::observer::Observer;
 use crate::ready_queue::ReadyQueue;
 use crate::site::Site;
+use crate::task::account::Took;
 use crate::task::extras::{Extras, IdHash};
 use crate::task::factory::TaskFactory;
 use crate::task::header::Header;
@@ -69,6 +71,8 @@ pub(crate) struct Hooks {
     pub(crate) cleanup_limit: Option<CleanupLimit>,
     /// Looks at every task before it begins.
     pub(crate) task_factory: Option<TaskFactory>,
+    /// Is told of every entry.
+    pub(crate) observer: Option<Rc<dyn Observer>>,
 }
 
 /// What has panicked, for the report: its site, or who knows it.
@@ -102,8 +106,10 @@ pub(crate) struct Local {
     /// The callback that has just panicked.
     pub(crate) panicked: Cell<Option<Culprit>>,
     pub(crate) closed: Cell<bool>,
-    /// Whether spawning is not as usual: the executor is closed, or there is a task factory. One flag for both, since every
-    /// spawn looks at it.
+    /// Whether somebody is told of every entry.
+    pub(crate) observed: Cell<bool>,
+    /// Whether spawning is not as usual: the executor is closed or observed, or there is a task factory. One flag for all,
+    /// since every spawn looks at it.
     pub(crate) unusual: Cell<bool>,
 }
 
@@ -127,6 +133,7 @@ impl Core {
                 main: RefCell::default(),
                 panicked: Cell::default(),
                 closed: Cell::new(false),
+                observed: Cell::new(false),
                 unusual: Cell::new(hooked),
             }),
             inbox: Inbox::new(notify),
@@ -336,6 +343,20 @@ impl Local {
             return None;
         }
         self.extras.borrow_mut().get_mut(&header.id()).map(f)
+    }
+
+    /// Enters a poll in the account of a task, unless it is gone.
+    pub(crate) fn enter_account(&self, task: u64, took: Took) {
+        if let Some(extras) = self.extras.borrow_mut().get_mut(&task) {
+            extras.account.get_or_insert_default().enter(took);
+        }
+    }
+
+    /// Says anew whether spawning is as usual.
+    pub(crate) fn note_unusual(&self) {
+        let hooked = self.hooks.borrow().task_factory.is_some();
+        self.unusual
+            .set(hooked || self.closed.get() || self.observed.get());
     }
 
     pub(crate) fn forget_extras(&self, header: &Header) {

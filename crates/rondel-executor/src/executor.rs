@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::context::{self, Turn};
 use crate::core::{Core, Culprit, Hooks, Local};
 use crate::inbox::Notify;
 use crate::lost::{Lost, Sink};
+use crate::observer::Observed;
 use crate::ready_queue::Entry;
 use crate::remote::Remote;
 use crate::spawner::Spawner;
@@ -368,7 +370,13 @@ impl Entered<'_> {
         let _turn = Turn::enter(self.executor.core());
         loop {
             // One for the whole batch: entries pay nothing for it. Panics of tasks are caught in their harness.
-            let ended = catch_unwind(AssertUnwindSafe(|| run_entries(local, &mut go_on)));
+            let ended = catch_unwind(AssertUnwindSafe(|| {
+                if local.observed.get() {
+                    run_observed(local, &mut go_on)
+                } else {
+                    run_entries(local, &mut go_on)
+                }
+            }));
             match ended {
                 Ok(end) => return end,
                 Err(payload) => {
@@ -440,28 +448,66 @@ fn site_of_panicked(local: &Local) -> Option<&'static Location<'static>> {
 #[inline]
 fn run_entries(local: &Local, go_on: &mut impl FnMut() -> bool) -> BatchEnd {
     while let Some(entry) = local.ready.pop() {
-        match entry {
-            Entry::Task(runnable) => harness::run(runnable),
-            Entry::Once(once) => {
-                let running = OnPanic::of(local, Culprit::Site(once.site()));
-                once.call();
-                // Nothing in it wants to be dropped.
-                std::mem::forget(running);
-                local.spare.keep(once);
-            }
-            Entry::Callback(callback) => {
-                let mut running = OnPanic::of(local, Culprit::Callback(Rc::clone(&callback)));
-                callback.call();
-                let done = running.culprit.take();
-                drop(done);
-            }
-            Entry::Main => return BatchEnd::Main,
+        if run_entry(local, entry).is_break() {
+            return BatchEnd::Main;
         }
         if !go_on() {
             return BatchEnd::Stopped;
         }
     }
     BatchEnd::Dry
+}
+
+/// The same with somebody looking over our shoulder. Apart, so that the one above pays nothing for it.
+#[cold]
+fn run_observed(local: &Local, go_on: &mut impl FnMut() -> bool) -> BatchEnd {
+    let observer = local.hooks.borrow().observer.clone();
+    let Some(observer) = observer else {
+        return run_entries(local, go_on);
+    };
+    while let Some(entry) = local.ready.pop() {
+        let observed = match &entry {
+            Entry::Task(runnable) => Some(Observed::task(local, &observer, runnable.metadata())),
+            Entry::Once(once) => Some(Observed::callback(local, &observer, once.site())),
+            Entry::Callback(callback) => {
+                Some(Observed::callback(local, &observer, callback.site()))
+            }
+            // Its owner polls it, and says so there.
+            Entry::Main => None,
+        };
+        let ran = run_entry(local, entry);
+        drop(observed);
+        if ran.is_break() {
+            return BatchEnd::Main;
+        }
+        if !go_on() {
+            return BatchEnd::Stopped;
+        }
+    }
+    BatchEnd::Dry
+}
+
+/// Runs one entry; `Break` if it is the main future's turn.
+#[inline(always)]
+fn run_entry(local: &Local, entry: Entry) -> ControlFlow<()> {
+    match entry {
+        Entry::Task(runnable) => harness::run(runnable),
+        Entry::Once(once) => {
+            let running = OnPanic::of(local, Culprit::Site(once.site()));
+            once.call();
+            // Nothing in it wants to be dropped.
+            std::mem::forget(running);
+            local.spare.keep(once);
+        }
+        Entry::Callback(callback) => {
+            let mut running = OnPanic::of(local, Culprit::Callback(Rc::clone(&callback)));
+            callback.call();
+            let done = running.culprit.take();
+            drop(done);
+        }
+        Entry::Main => return ControlFlow::Break(()),
+    }
+    ControlFlow::Continue(())
 }
 
 impl Drop for Entered<'_> {

@@ -1,5 +1,7 @@
 //! Tasks: what they carry, how they are driven, the handle, and the list of those that live.
 
+pub(crate) mod account;
+mod awaited_by;
 pub(crate) mod done;
 mod eager;
 pub(crate) mod extras;

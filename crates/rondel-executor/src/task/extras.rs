@@ -4,11 +4,14 @@ use std::any::Any;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
 use crate::cleanup::Scope;
 use crate::shield::OpenShields;
+use crate::task::account::Account;
 use crate::task::done::OnDone;
+use crate::task::info::TaskId;
 use crate::task_local::values::Shared;
 
 /// A callback for when the task is done, with the number that removes it.
@@ -16,7 +19,7 @@ pub(crate) type DoneCallback = (u64, OnDone);
 
 #[derive(Default)]
 pub(crate) struct Extras {
-    pub(crate) name: Option<Rc<str>>,
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) done: Vec<DoneCallback>,
     /// Who waits for the task to be done, without taking its outcome.
     pub(crate) watchers: Vec<Waker>,
@@ -30,6 +33,10 @@ pub(crate) struct Extras {
     pub(crate) locals: Shared,
     /// What the task panicked with, until somebody takes it.
     pub(crate) panic: Option<Box<dyn Any + Send>>,
+    /// What an observer has noted.
+    pub(crate) account: Option<Account>,
+    /// Tasks known to await this one.
+    pub(crate) awaited_by: Vec<TaskId>,
 }
 
 /// Task numbers are unique and dense already: multiplied once to spread them, never hashed.

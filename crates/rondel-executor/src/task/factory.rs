@@ -31,7 +31,7 @@ pub type TaskBody = Pin<Box<dyn Future<Output = ()>>>;
 pub struct NewTask {
     id: TaskId,
     site: Site,
-    name: Option<Rc<str>>,
+    name: Option<Arc<str>>,
     /// `None` only while a wrapper is being made.
     body: Option<TaskBody>,
 }
@@ -57,7 +57,7 @@ impl NewTask {
 
     /// Names the task. Whoever spawns it may name it anew.
     pub fn set_name(&mut self, name: impl Into<String>) {
-        let name: Rc<str> = name.into().into();
+        let name: Arc<str> = name.into().into();
         self.name = Some(name);
     }
 
@@ -118,8 +118,9 @@ impl Spawner {
         if local.closed.get() {
             return factory;
         }
-        local.unusual.set(factory.is_some());
-        mem::replace(&mut local.hooks.borrow_mut().task_factory, factory)
+        let before = mem::replace(&mut local.hooks.borrow_mut().task_factory, factory);
+        local.note_unusual();
+        before
     }
 
     /// The task factory that is set.

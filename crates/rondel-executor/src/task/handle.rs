@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use crate::context;
 use crate::core::Local;
 use crate::lost::{Lost, LostKind};
+use crate::task::awaited_by;
 use crate::task::done::{DoneCall, OnDone};
 use crate::task::harness::{self, Raw, report_panic};
 use crate::task::header::{Header, NO_SLOT};
@@ -106,7 +107,7 @@ impl<T> Task<T> {
     /// Names the task, or names it anew.
     pub fn set_name(&self, name: impl Into<String>) {
         if let Some((header, local)) = self.reach() {
-            let name: Rc<str> = name.into().into();
+            let name: Arc<str> = name.into().into();
             local.with_extras(header, |extras| extras.name = Some(name));
         }
     }
@@ -201,6 +202,7 @@ impl<T> Task<T> {
                 local.with_extras(header, |extras| extras.watchers.push(waker));
             }
             Waits::TASK.label(header.id() as u32);
+            awaited_by::note(header, local);
             Poll::Pending
         })
     }
@@ -231,7 +233,7 @@ impl<T> Task<T> {
         drop(self);
     }
 
-    fn reach(&self) -> Option<(&Header, &Local)> {
+    pub(super) fn reach(&self) -> Option<(&Header, &Local)> {
         let header = self.raw.as_ref()?.metadata();
         Some((header, at_home(header)))
     }
@@ -284,7 +286,12 @@ impl<T> Future for Task<T> {
         };
         match Pin::new(&mut *raw).poll(cx) {
             Poll::Pending => {
-                Waits::TASK.label(raw.metadata().id() as u32);
+                let header = raw.metadata();
+                Waits::TASK.label(header.id() as u32);
+                // Observed tasks all have extras.
+                if header.has(Header::EXTRAS) {
+                    awaited_by::note(header, at_home(header));
+                }
                 Poll::Pending
             }
             Poll::Ready(output) => {

@@ -23,11 +23,12 @@ use crate::context::{self, Polling, Turn, announce};
 use crate::core::{Core, Local};
 use crate::lost::Lost;
 use crate::site::Site;
+use crate::task::account::Account;
 use crate::task::done::DoneCall;
 use crate::task::eager::run_here;
 use crate::task::factory;
 use crate::task::header::{Header, NO_SLOT};
-use crate::task::info::TaskInfo;
+use crate::task::info::{TaskId, TaskInfo};
 use crate::task_local::values::{bequeath, may_inherit, within};
 use crate::wait::Waits;
 
@@ -106,6 +107,12 @@ where
         }
         _ => create(local, Claim::new(core, local), future, site, flags),
     };
+    if local.observed.get() {
+        let parent = context::with_task(|parent| parent.map(|parent| TaskId(parent.id())));
+        local.with_extras(task.metadata(), |extras| {
+            extras.account = Some(Account::opened(parent));
+        });
+    }
     if local.closed.get() {
         // Nobody will run it any more: its future goes now, and the handle says `Cancelled`.
         let _turn = Turn::enter(core);
@@ -341,6 +348,7 @@ fn call_back(header: &Header, local: &Local) {
     // Taken first: the last handle to the scope may go here, and with it what is not ours.
     let (done, watchers, _scope) = local
         .extras(header, |extras| {
+            extras.awaited_by = Vec::new();
             (
                 std::mem::take(&mut extras.done),
                 std::mem::take(&mut extras.watchers),

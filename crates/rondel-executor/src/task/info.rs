@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::panic::Location;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::core::Local;
+use crate::task::account::Account;
 use crate::task::header::Header;
 use crate::wait::Waits;
 
@@ -32,12 +33,14 @@ impl fmt::Display for TaskId {
 #[derive(Clone, Debug)]
 pub struct TaskInfo {
     pub(crate) id: TaskId,
-    pub(crate) name: Option<Rc<str>>,
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) site: &'static Location<'static>,
     pub(crate) waits: Waits,
     pub(crate) waits_on: u32,
     pub(crate) slot: u32,
     pub(crate) flags: Outcome,
+    pub(crate) account: Option<Account>,
+    pub(crate) awaited_by: Vec<TaskId>,
 }
 
 /// How far a task has come.
@@ -57,9 +60,18 @@ pub enum Outcome {
 impl TaskInfo {
     pub(crate) fn of(header: &Header, local: &Local) -> Self {
         let (waits, waits_on) = header.waits();
+        let (name, account, awaited_by) = local
+            .extras(header, |extras| {
+                (
+                    extras.name.clone(),
+                    extras.account,
+                    extras.awaited_by.clone(),
+                )
+            })
+            .unwrap_or_default();
         Self {
             id: TaskId(header.id()),
-            name: local.extras(header, |extras| extras.name.clone()).flatten(),
+            name,
             site: header.site,
             waits,
             waits_on,
@@ -73,6 +85,8 @@ impl TaskInfo {
             } else {
                 Outcome::Pending
             },
+            account,
+            awaited_by,
         }
     }
 
@@ -103,6 +117,18 @@ impl TaskInfo {
     /// the awaited task's [`id`](TaskInfo::id).
     pub const fn waits_on(&self) -> u32 {
         self.waits_on
+    }
+
+    /// How often and for how long it was polled; `None` unless an [`Observer`](crate::Observer) has kept account.
+    pub const fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
+    /// Which tasks await it, as far as that was noted: by itself while an [`Observer`](crate::Observer) is set, or by
+    /// [`Task::add_awaited_by`](crate::Task::add_awaited_by). Those that await it alone say so themselves, too: by
+    /// [`Waits::TASK`] and [`waits_on`](TaskInfo::waits_on).
+    pub fn awaited_by(&self) -> &[TaskId] {
+        &self.awaited_by
     }
 
     /// The executor's place for the task while it is alive and has been suspended; `None` before and after.

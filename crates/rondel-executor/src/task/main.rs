@@ -18,6 +18,7 @@ use crate::context::{Polling, Turn};
 use crate::core::Local;
 use crate::executor::Executor;
 use crate::lost::Lost;
+use crate::observer::{Observed, Observer};
 use crate::site::Site;
 use crate::task::handle::cancel;
 use crate::task::harness::{clean_up, drive, finish};
@@ -118,6 +119,10 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
         task.waker.queued.swap(false, Ordering::AcqRel);
         let waker = Waker::from(Arc::clone(&task.waker));
         let mut cx = Context::from_waker(&waker);
+        let observer = observer_of(local);
+        let _observed = observer
+            .as_ref()
+            .map(|observer| Observed::task(local, observer, &task.header));
         let polling = Polling::of(&task.header);
         let header = polling.header();
         if !header.has(Header::CLEANING) {
@@ -136,7 +141,7 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
 
     /// Names the main task, for reports.
     pub fn set_name(&self, name: impl Into<String>) {
-        let name: Rc<str> = name.into().into();
+        let name: Arc<str> = name.into().into();
         self.executor
             .local()
             .with_extras(&self.task.header, |extras| extras.name = Some(name));
@@ -159,6 +164,15 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
     pub fn info(&self) -> TaskInfo {
         TaskInfo::of(&self.task.header, self.executor.local())
     }
+}
+
+/// Who is to be told of the poll.
+#[inline]
+fn observer_of(local: &Local) -> Option<Rc<dyn Observer>> {
+    if !local.observed.get() {
+        return None;
+    }
+    local.hooks.borrow().observer.clone()
 }
 
 fn outcome<T>(header: &Header, local: &Local, output: Option<T>) -> Result<T, JoinError> {
