@@ -108,7 +108,11 @@ pub(crate) struct Local {
     pub(crate) closed: Cell<bool>,
     /// Whether somebody is told of every entry.
     pub(crate) observed: Cell<bool>,
-    /// Whether spawning is not as usual: the executor is closed or observed, or there is a task factory. One flag for all,
+    /// Whether that one wants accounts of tasks.
+    pub(crate) accounts: Cell<bool>,
+    /// Tasks that were cancelled.
+    pub(crate) cancelled: Cell<u64>,
+    /// Whether spawning is not as usual: the executor is closed, accounts are kept, or there is a task factory. One flag for all,
     /// since every spawn looks at it.
     pub(crate) unusual: Cell<bool>,
 }
@@ -134,6 +138,8 @@ impl Core {
                 panicked: Cell::default(),
                 closed: Cell::new(false),
                 observed: Cell::new(false),
+                accounts: Cell::new(false),
+                cancelled: Cell::new(0),
                 unusual: Cell::new(hooked),
             }),
             inbox: Inbox::new(notify),
@@ -356,7 +362,7 @@ impl Local {
     pub(crate) fn note_unusual(&self) {
         let hooked = self.hooks.borrow().task_factory.is_some();
         self.unusual
-            .set(hooked || self.closed.get() || self.observed.get());
+            .set(hooked || self.closed.get() || self.accounts.get());
     }
 
     pub(crate) fn forget_extras(&self, header: &Header) {

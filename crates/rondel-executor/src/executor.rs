@@ -198,6 +198,16 @@ impl Executor {
         self.local().alive()
     }
 
+    /// Tasks made so far, cleanups and main ones among them.
+    pub fn made(&self) -> u64 {
+        self.local().made()
+    }
+
+    /// Of these, how many were cancelled: their futures dropped before they had finished.
+    pub fn cancelled(&self) -> u64 {
+        self.local().cancelled.get()
+    }
+
     /// Cleanups under way.
     pub fn cleanups(&self) -> usize {
         self.local().cleanups.get()

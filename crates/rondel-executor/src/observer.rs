@@ -50,6 +50,12 @@ pub trait Observer {
 
     /// What was announced last has run, or has panicked. If it says how long it took, the executor keeps account.
     fn end(&self) -> Option<Took>;
+
+    /// Whether accounts of tasks are to be kept, and who awaits whom: asked once, when the observer is set. Default: yes. It
+    /// costs an entry in a table for each task alive.
+    fn keeps_accounts(&self) -> bool {
+        true
+    }
 }
 
 /// What is about to run; see [`Observer`].
@@ -129,7 +135,9 @@ impl Spawner {
         if local.closed.get() {
             return observer;
         }
+        let accounts = observer.as_ref().is_some_and(|o| o.keeps_accounts());
         local.observed.set(observer.is_some());
+        local.accounts.set(accounts);
         local.note_unusual();
         mem::replace(&mut local.hooks.borrow_mut().observer, observer)
     }
@@ -144,10 +152,14 @@ pub(crate) struct Observed<'a> {
 
 impl<'a> Observed<'a> {
     pub(crate) fn task(local: &'a Local, observer: &'a Rc<dyn Observer>, header: &Header) -> Self {
-        let name = local.with_extras(header, |extras| {
-            extras.account.get_or_insert_default();
-            extras.name.clone()
-        });
+        let name = if local.accounts.get() {
+            local.with_extras(header, |extras| {
+                extras.account.get_or_insert_default();
+                extras.name.clone()
+            })
+        } else {
+            local.extras(header, |extras| extras.name.clone()).flatten()
+        };
         observer.begin(&Running::task_of(header, name));
         Self {
             local,
@@ -172,7 +184,10 @@ impl<'a> Observed<'a> {
 
 impl Drop for Observed<'_> {
     fn drop(&mut self) {
-        if let (Some(took), Some(task)) = (self.observer.end(), self.task) {
+        let took = self.observer.end();
+        if let (Some(took), Some(task)) = (took, self.task)
+            && self.local.accounts.get()
+        {
             self.local.enter_account(task, took);
         }
     }

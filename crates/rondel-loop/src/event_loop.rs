@@ -1,6 +1,6 @@
 //! The owner of a loop: makes it, runs it, closes it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::ops::Deref;
@@ -16,6 +16,7 @@ use rondel_executor::{BatchEnd, Cleanup, Executor, JoinError, Main, TaskFactory,
 use rondel_poll::{Events, Selector, Wait, default_selector};
 
 use crate::current::{self, Running};
+use crate::debug::SLOW;
 use crate::error::RunError;
 use crate::exception::ExceptionContext;
 use crate::handle::Shared;
@@ -25,6 +26,7 @@ use crate::signal::Signals;
 use crate::state::{Limits, State};
 use crate::timer::Timers;
 use crate::turn::{self, Budget, Look};
+use crate::watchdog::{self, Watchdog};
 
 /// An event loop, owned by the thread that made it. `!Send`; dropping it closes it.
 ///
@@ -60,6 +62,7 @@ pub struct Builder {
     selector: Option<Box<dyn Selector>>,
     limits: Limits,
     debug: Option<bool>,
+    watchdog: Option<Option<Watchdog>>,
     guest_hook: Option<GuestHook>,
     task_factory: Option<Factory>,
 }
@@ -117,6 +120,13 @@ impl Builder {
         self
     }
 
+    /// A watchdog from the start, or none; see [`LocalLoop::set_watchdog`] for the default.
+    #[must_use]
+    pub fn watchdog(mut self, watchdog: Option<Watchdog>) -> Self {
+        self.watchdog = Some(watchdog);
+        self
+    }
+
     /// For guests of another loop: what is called when something becomes ready on the loop's own thread between turns.
     /// Default: the loop's descriptor becomes readable, which is as good where the host watches that.
     #[must_use]
@@ -147,6 +157,7 @@ impl Builder {
         let debug = self
             .debug
             .unwrap_or_else(|| std::env::var_os("RONDEL_DEBUG").is_some_and(|debug| debug != "0"));
+        let watchdog = self.watchdog.unwrap_or_else(Watchdog::by_default);
         let notifier = selector.notifier();
         let ring = selector.notifier();
         let hook = self.guest_hook;
@@ -193,11 +204,20 @@ impl Builder {
                 batch_left: Cell::new(0),
                 signals: Signals::default(),
                 closed: Cell::new(false),
-                debug: Cell::new(debug),
+                modes: Cell::default(),
+                timed: Cell::new(false),
+                mode_changed: Cell::new(false),
+                overseer: OnceCell::new(),
+                notice_handler: RefCell::default(),
+                watchdog: RefCell::new(watchdog),
+                leash: RefCell::default(),
+                slow: Cell::new(SLOW),
+                turns: Cell::new(0),
                 limits,
             }
         });
         let local = LocalLoop::of(&state);
+        local.set_debug(debug);
         if let Some(Factory(factory)) = self.task_factory {
             local.set_task_factory(Some(factory));
         }
@@ -363,10 +383,12 @@ impl EventLoop {
     /// [waited for](EventLoop::run_until_idle); [`run`](crate::run) does all of that.
     pub fn close(&mut self) {
         let state = Rc::clone(self.state());
-        if state.closed.replace(true) {
+        if state.closed.get() {
             return;
         }
         let _current = Running::enter(&state);
+        state.notice_unclosed();
+        state.closed.set(true);
         crate::signal::close(&state);
         let sources = state.sources.borrow_mut().take_all();
         for source in &sources {
@@ -395,6 +417,9 @@ impl EventLoop {
         }
         let handler = state.exception_handler.take();
         state.guarded(|| drop(handler));
+        drop(state.leash.take());
+        let handler = state.notice_handler.take();
+        state.guarded(|| drop(handler));
     }
 }
 
@@ -416,6 +441,7 @@ impl<'s> Run<'s> {
             return Err(RunError::OtherLoopRunning);
         }
         state.running.set(true);
+        watchdog::begin(state);
         Ok(Self {
             state,
             _current: Running::enter(state),

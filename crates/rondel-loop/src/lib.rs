@@ -5,12 +5,17 @@
 
 mod blocking;
 mod current;
+mod debug;
+mod descriptor;
 mod error;
 mod event_loop;
 mod exception;
 mod handle;
 mod inherit;
 mod local;
+mod metrics;
+mod notice;
+mod overseer;
 mod promise;
 mod readiness;
 mod receive_buffer;
@@ -22,6 +27,7 @@ pub mod time;
 mod timer;
 mod turn;
 mod watch;
+mod watchdog;
 
 pub use blocking::{run_in_executor, to_thread};
 pub use current::{NoRunningLoop, call_soon, spawn};
@@ -30,6 +36,9 @@ pub use event_loop::{Builder, EventLoop};
 pub use exception::{ExceptionContext, ExceptionHandler};
 pub use handle::{LoopHandle, Outstanding};
 pub use local::LocalLoop;
+pub use metrics::Metrics;
+pub use metrics::histogram::Histogram;
+pub use notice::{Notice, NoticeHandler};
 pub use promise::{
     CallbackToken, Deferred, DeferredError, Promise, PromiseCancelled, RemotePromise,
     RemoteSetError, Settled, SharedDeferred, promise,
@@ -43,11 +52,12 @@ pub use time::{
     sleep_until, timeout, timeout_at, yield_now,
 };
 pub use timer::TimerHandle;
+pub use watchdog::{Blocked, Watchdog};
 
 /// The layer below that runs tasks: what of it shows up here.
 pub use rondel_executor::{
-    CancelToken, Handle, JoinError, NewTask, NoTask, RemoteError, RemoteTask, Task, TaskFactory,
-    TaskInfo, TaskLocal, TaskLocals,
+    Account, CancelToken, Handle, JoinError, NewTask, NoTask, RemoteError, RemoteTask, Task,
+    TaskFactory, TaskInfo, TaskLocal, TaskLocals,
 };
 /// The layer below that waits for descriptors: what of it shows up here.
 pub use rondel_poll::{Selector, SourceKind};

@@ -237,7 +237,8 @@ impl LocalLoop {
         drop(before);
     }
 
-    /// The exception handler that is set.
+    /// The exception handler that is set. asyncio: `get_exception_handler`.
+    #[doc(alias = "get_exception_handler")]
     pub fn exception_handler(&self) -> Option<ExceptionHandler> {
         self.0.exception_handler.borrow().clone()
     }
@@ -245,16 +246,6 @@ impl LocalLoop {
     /// Reports a failure that nobody awaits to the exception handler. asyncio: `call_exception_handler`.
     pub fn call_exception_handler(&self, context: &ExceptionContext) {
         self.0.call_exception_handler(context);
-    }
-
-    /// Turns debug mode on or off; `RONDEL_DEBUG=1` turns it on from the start.
-    pub fn set_debug(&self, on: bool) {
-        self.0.debug.set(on);
-    }
-
-    /// Whether debug mode is on.
-    pub fn is_debug(&self) -> bool {
-        self.0.debug.get()
     }
 
     /// Registers a descriptor of your own for good, edge-triggered and for both directions; see [`Registration`].

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use rondel_executor::{Callback, Waits};
 use rondel_poll::{Events, Interest, Key, Mode, Readiness, ReadyState, SourceKind};
 
+use crate::descriptor;
 use crate::error::LoopClosed;
 use crate::local::LocalLoop;
 use crate::state::State;
@@ -62,6 +63,22 @@ impl Sources {
         self.len == 0
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The sources' descriptors, described.
+    pub(crate) fn descriptors(&self) -> Vec<String> {
+        let sources = self.by_index.iter().flatten();
+        sources.map(|source| source.describe()).collect()
+    }
+
+    /// The descriptor of the source with this index, described.
+    pub(crate) fn describe(&self, index: usize) -> Option<String> {
+        let source = self.by_index.get(index)?.as_ref()?;
+        Some(source.describe())
+    }
+
     pub(crate) fn take_all(&mut self) -> Vec<Rc<Source>> {
         self.len = 0;
         std::mem::take(&mut self.by_index)
@@ -86,6 +103,10 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) fn key(&self) -> Key {
         self.key
+    }
+
+    fn describe(&self) -> String {
+        descriptor::describe(self.fd.as_fd())
     }
 
     /// The selector has something to say.

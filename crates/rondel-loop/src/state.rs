@@ -1,6 +1,6 @@
 //! What a loop consists of, shared by its owner and the handles on its own thread.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -12,10 +12,13 @@ use rondel_poll::{Events, Selector};
 
 use crate::exception::ExceptionHandler;
 use crate::handle::Shared;
+use crate::notice::NoticeHandler;
+use crate::overseer::{Modes, Overseer};
 use crate::readiness::{Flush, Sources};
 use crate::signal::Signals;
 use crate::timer::Timers;
 use crate::watch::Watches;
+use crate::watchdog::{Leash, Watchdog};
 
 pub(crate) struct State {
     pub(crate) executor: Executor,
@@ -43,7 +46,21 @@ pub(crate) struct State {
     pub(crate) batch_left: Cell<usize>,
     pub(crate) signals: Signals,
     pub(crate) closed: Cell<bool>,
-    pub(crate) debug: Cell<bool>,
+    /// What is watched of what runs.
+    pub(crate) modes: Cell<Modes>,
+    /// Whether the clock is read around entries and looks.
+    pub(crate) timed: Cell<bool>,
+    /// Whether the batch that is running was begun in another mode.
+    pub(crate) mode_changed: Cell<bool>,
+    /// Who watches, once something was to be watched.
+    pub(crate) overseer: OnceCell<Rc<Overseer>>,
+    pub(crate) notice_handler: RefCell<Option<NoticeHandler>>,
+    pub(crate) watchdog: RefCell<Option<Watchdog>>,
+    pub(crate) leash: RefCell<Option<Leash>>,
+    /// From when on an entry counts as slow.
+    pub(crate) slow: Cell<Duration>,
+    /// How often the loop has looked around.
+    pub(crate) turns: Cell<u64>,
     pub(crate) limits: Limits,
 }
 
@@ -105,7 +122,7 @@ impl fmt::Debug for State {
         f.debug_struct("EventLoop")
             .field("running", &self.running.get())
             .field("closed", &self.closed.get())
-            .field("debug", &self.debug.get())
+            .field("debug", &self.modes.get().debug)
             .field("executor", &self.executor)
             .field("timers", &self.timers.len())
             .field("selector", &self.selector)

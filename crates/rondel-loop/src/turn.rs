@@ -133,13 +133,14 @@ pub(crate) fn after_entry(state: &Rc<State>, budget: &mut Budget) -> bool {
     budget.spend(state)
 }
 
-/// What rarely follows an entry: something was written, or the loop is stopping. `false` if the run is over.
+/// What rarely follows an entry: something was written, the loop is stopping, or a debug mode has changed. `false` if the run is over.
 #[inline(never)]
 fn attend(state: &Rc<State>) -> bool {
     flush(state);
     let stopping = state.stopping.get();
     state.attention.set(stopping);
-    !stopping || state.finish_batch()
+    let same_mode = !state.mode_changed.replace(false);
+    (!stopping || state.finish_batch()) && same_mode
 }
 
 /// Sends what the entry that just ran has written.
@@ -171,6 +172,10 @@ pub(crate) fn look(
     budget: &mut Budget,
     how: Look,
 ) -> Result<(), RunError> {
+    state.turns.set(state.turns.get() + 1);
+    if state.timed.get() {
+        before_look(state);
+    }
     let (at_most, listens) = match how {
         Look::Around(at_most) => (at_most, false),
         Look::AndListen(at_most) => (at_most, true),
@@ -201,7 +206,24 @@ pub(crate) fn look(
     crate::signal::deliver(state);
     turn.drain_inbox();
     budget.renew(state, now);
+    if state.timed.get() {
+        after_look(state);
+    }
     Ok(())
+}
+
+#[cold]
+fn before_look(state: &State) {
+    if let Some(overseer) = state.overseer.get() {
+        overseer.before_look();
+    }
+}
+
+#[cold]
+fn after_look(state: &State) {
+    if let Some(overseer) = state.overseer.get() {
+        overseer.after_look(state);
+    }
 }
 
 fn nothing_registered(state: &State) -> bool {

@@ -233,6 +233,20 @@ impl Watches {
         self.by_number.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.by_number.len()
+    }
+
+    /// Where the watches that there are were set.
+    pub(crate) fn sites(&self) -> Vec<&'static Location<'static>> {
+        let watches = self.by_number.values();
+        watches
+            .flat_map(|watch| [&watch.reader, &watch.writer])
+            .flatten()
+            .map(|callback| callback.site())
+            .collect()
+    }
+
     /// Ends every watch; gives their keys, each with what is to be dropped.
     pub(crate) fn take_all(&mut self) -> Vec<(Key, impl Sized + use<>)> {
         self.numbers.clear();

@@ -6,10 +6,10 @@ use crate::task::handle::Task;
 use crate::task::header::Header;
 use crate::task::info::TaskId;
 
-/// Notes that the task being polled awaits this one, if somebody observes.
+/// Notes that the task being polled awaits this one, if accounts are kept.
 #[cold]
 pub(super) fn note(header: &Header, local: &Local) {
-    if local.observed.get() {
+    if local.accounts.get() {
         let by = context::with_task(|task| task.map(|task| TaskId(task.id())));
         if let Some(by) = by {
             add(header, local, by);

@@ -107,7 +107,7 @@ where
         }
         _ => create(local, Claim::new(core, local), future, site, flags),
     };
-    if local.observed.get() {
+    if local.accounts.get() {
         let parent = context::with_task(|parent| parent.map(|parent| TaskId(parent.id())));
         local.with_extras(task.metadata(), |extras| {
             extras.account = Some(Account::opened(parent));
@@ -276,6 +276,7 @@ fn postponed(header: &Header, local: &Local, cx: &Context<'_>) -> bool {
 fn drop_cancelled<F, T>(header: &Header, local: &Local, future: Pin<&mut Option<F>>) -> Option<T> {
     header.clear(Header::CANCEL);
     header.set(Header::CANCELLED);
+    local.cancelled.set(local.cancelled.get() + 1);
     drop_in_place(header, local, future);
     None
 }

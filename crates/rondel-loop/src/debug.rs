@@ -1,0 +1,114 @@
+//! Debug mode: what is slow, what waits too long, what was left open.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::local::LocalLoop;
+use crate::notice::Notice;
+use crate::overseer::Modes;
+use crate::state::State;
+
+/// From when on an entry counts as slow, unless set. asyncio's default.
+pub(crate) const SLOW: Duration = Duration::from_millis(100);
+
+/// At most so many tasks are named when a loop closes on them.
+const NAMED_AT_CLOSE: usize = 10;
+
+impl LocalLoop {
+    /// Turns debug mode on or off; `RONDEL_DEBUG=1` turns it on from the start. asyncio: `set_debug`.
+    ///
+    /// It [notices](crate::Notice) tasks and callbacks that run for long without giving way, a ready queue that is too long,
+    /// and what is still open when the loop is closed; it keeps [accounts](LocalLoop::set_accounts); and
+    /// what it notices goes to standard error, or to [a handler](LocalLoop::set_notice_handler). It costs two readings of the
+    /// clock and an entry in a table for each task, cheap enough for staging; a loop without it pays nothing. Called
+    /// from inside, it takes effect with the next entry.
+    ///
+    /// What asyncio's debug mode does beyond that needs no mode here: wrong-thread calls do not compile, and where tasks and
+    /// callbacks come from is always known.
+    pub fn set_debug(&self, on: bool) {
+        self.state().change_modes(|modes| modes.debug = on);
+    }
+
+    /// Whether debug mode is on. asyncio: `get_debug`.
+    #[doc(alias = "get_debug")]
+    pub fn is_debug(&self) -> bool {
+        self.state().modes.get().debug
+    }
+
+    /// Sets from when on debug mode notices that something ran or waited for long. Default: 100 ms. With zero, every entry is
+    /// noticed. asyncio: `slow_callback_duration`.
+    #[doc(alias = "slow_callback_duration")]
+    pub fn set_slow_callback_duration(&self, limit: Duration) {
+        self.state().slow.set(limit);
+    }
+
+    /// From when on debug mode notices that something ran or waited for long. asyncio: `slow_callback_duration`.
+    pub fn slow_callback_duration(&self) -> Duration {
+        self.state().slow.get()
+    }
+
+    /// Whether [account](crate::TaskInfo::account) is kept of how often and for how long each task is polled, and of who
+    /// awaits whom, and times are measured for the [metrics](LocalLoop::metrics). Default: no; debug mode does it, too.
+    /// Costs as much as debug mode.
+    pub fn set_accounts(&self, on: bool) {
+        self.state().change_modes(|modes| modes.accounts = on);
+    }
+
+    /// Whether accounts are kept.
+    pub fn keeps_accounts(&self) -> bool {
+        self.state().modes.get().timed()
+    }
+}
+
+impl State {
+    pub(crate) fn change_modes(self: &Rc<Self>, change: impl FnOnce(&mut Modes)) {
+        let mut modes = self.modes.get();
+        change(&mut modes);
+        if modes == self.modes.get() || self.closed.get() {
+            return;
+        }
+        self.modes.set(modes);
+        let overseer = self.overseer();
+        overseer.set_modes(modes);
+        self.timed.set(modes.timed());
+        let observer = modes.any().then(|| Rc::clone(overseer) as _);
+        let before = self.executor.spawner().set_observer(observer);
+        drop(before);
+        if self.in_batch.get() {
+            // The batch that is running was begun in the old mode.
+            self.mode_changed.set(true);
+            self.attention.set(true);
+        }
+    }
+
+    /// The loop is closing: says what it finds open or pending.
+    pub(crate) fn notice_unclosed(self: &Rc<Self>) {
+        if !self.modes.get().debug {
+            return;
+        }
+        let tasks = self.executor.tasks();
+        for task in tasks.iter().take(NAMED_AT_CLOSE) {
+            self.notice(&Notice::Unclosed {
+                what: format!("{task} pending, last waiting for {}", task.waits()),
+            });
+        }
+        let more = tasks.len().saturating_sub(NAMED_AT_CLOSE);
+        if more > 0 {
+            self.notice(&Notice::Unclosed {
+                what: format!("{more} more tasks pending"),
+            });
+        }
+        let sources = self.sources.borrow().descriptors();
+        for fd in sources {
+            self.notice(&Notice::Unclosed {
+                what: format!("a registered descriptor open ({fd})"),
+            });
+        }
+        let sites = self.watches.borrow().sites();
+        for site in sites {
+            self.notice(&Notice::Unclosed {
+                what: format!("the watch of a descriptor in place that was set at {site}"),
+            });
+        }
+    }
+}

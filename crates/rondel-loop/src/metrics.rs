@@ -1,0 +1,107 @@
+//! What a loop has done so far, in figures.
+
+pub(crate) mod histogram;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::local::LocalLoop;
+use histogram::Histogram;
+
+/// A loop's figures at one moment; see [`LocalLoop::metrics`]. Counts go up from the making of the loop.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Tasks made, cleanups and main ones among them.
+    pub tasks_spawned: u64,
+    /// Of these, how many have not ended.
+    pub tasks_alive: usize,
+    /// How many were cancelled before they had finished.
+    pub tasks_cancelled: u64,
+    /// Cleanups under way.
+    pub cleanups: usize,
+    /// Entries of the ready queue.
+    pub ready: usize,
+    /// Timers armed.
+    pub timers: usize,
+    /// Descriptors of the loop's own: connections, listeners, pipes.
+    pub descriptors: usize,
+    /// Descriptors watched by [`add_reader`](LocalLoop::add_reader) and [`add_writer`](LocalLoop::add_writer).
+    pub watched: usize,
+    /// How often the loop has looked around for I/O, timers and other threads.
+    pub turns: u64,
+    /// How long single entries ran. Empty unless [accounts](LocalLoop::set_accounts) are kept or debug mode is on; so are the
+    /// two below.
+    pub entry_time: Histogram,
+    /// How long what was ready waited for its turn: the loop's lag.
+    pub lag: Histogram,
+    /// How long the loop ran from one look around to the next.
+    pub turn_time: Histogram,
+}
+
+impl Metrics {
+    /// How long entries ran, all together.
+    pub const fn busy(&self) -> Duration {
+        self.entry_time.sum()
+    }
+}
+
+impl LocalLoop {
+    /// The loop's figures as they are now. What costs nothing is always counted; times are measured while
+    /// [accounts](LocalLoop::set_accounts) are kept, or debug mode is on. uvloop: `print_debug_info`, which this prints.
+    ///
+    /// ```
+    /// # rondel_loop::run(async {
+    /// let lp = rondel_loop::LocalLoop::current().unwrap();
+    /// let task = rondel_loop::spawn(std::future::pending::<()>());
+    /// let metrics = lp.metrics();
+    /// assert_eq!((metrics.tasks_spawned, metrics.tasks_alive), (2, 2));
+    /// println!("{metrics}");
+    /// # task.cancel();
+    /// # }).unwrap();
+    /// ```
+    #[doc(alias = "print_debug_info")]
+    pub fn metrics(&self) -> Metrics {
+        let state = self.state();
+        let times = state
+            .overseer
+            .get()
+            .map(|overseer| overseer.times.borrow().clone())
+            .unwrap_or_default();
+        Metrics {
+            tasks_spawned: state.executor.made(),
+            tasks_alive: state.executor.alive(),
+            tasks_cancelled: state.executor.cancelled(),
+            cleanups: state.executor.cleanups(),
+            ready: state.executor.spawner().ready_len(),
+            timers: state.timers.len(),
+            descriptors: state.sources.borrow().len(),
+            watched: state.watches.borrow().len(),
+            turns: state.turns.get(),
+            entry_time: times.entries,
+            lag: times.lag,
+            turn_time: times.turns,
+        }
+    }
+}
+
+impl fmt::Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "tasks: {} alive, {} spawned, {} cancelled, {} cleanups",
+            self.tasks_alive, self.tasks_spawned, self.tasks_cancelled, self.cleanups
+        )?;
+        writeln!(
+            f,
+            "loop: {} ready, {} timers, {} descriptors, {} watched, {} turns",
+            self.ready, self.timers, self.descriptors, self.watched, self.turns
+        )?;
+        if self.entry_time.count() > 0 {
+            writeln!(f, "entries: {}", self.entry_time)?;
+            writeln!(f, "lag: {}", self.lag)?;
+            writeln!(f, "turns: {}", self.turn_time)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,438 @@
+//! The watchdog: says that a loop is blocked while it is, and by what.
+
+use std::fmt;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::local::LocalLoop;
+use crate::overseer::Overseer;
+use crate::overseer::published::{Published, Seen};
+use crate::state::State;
+
+/// From when on a loop counts as blocked, unless set.
+const LIMIT: Duration = Duration::from_secs(1);
+/// How often a loop that runs is looked at, as a part of its limit; and the bounds of that.
+const LOOKS: u32 = 4;
+const OFTEN: Duration = Duration::from_millis(2);
+const SELDOM: Duration = Duration::from_millis(250);
+/// For so long the same place is not reported again by another blockage.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// What to do about a loop whose thread is held up by one task or callback; see [`LocalLoop::set_watchdog`].
+///
+/// ```
+/// use rondel_loop::{LocalLoop, Watchdog};
+/// use std::{sync::mpsc, time::Duration};
+///
+/// rondel_loop::run(async {
+///     let (send, receive) = mpsc::channel();
+///     let watchdog = Watchdog::new()
+///         .limit(Duration::from_millis(10))
+///         .on_blocked(move |blocked| drop(send.send(blocked.to_string())));
+///     LocalLoop::current().unwrap().set_watchdog(Some(watchdog));
+///     rondel_loop::spawn(async move {
+///         // Blocks the loop until the watchdog barks.
+///         let report = receive.recv().unwrap();
+///         assert!(report.contains("\"greedy\""));
+///     })
+///     .named("greedy")
+///     .await
+///     .unwrap();
+/// }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Watchdog {
+    limit: Duration,
+    on_blocked: Option<OnBlocked>,
+}
+
+type OnBlocked = Arc<dyn Fn(&Blocked) + Send + Sync>;
+
+impl Default for Watchdog {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Watchdog {
+    /// One that reports to standard error what has been running for a second.
+    pub const fn new() -> Self {
+        Self {
+            limit: LIMIT,
+            on_blocked: None,
+        }
+    }
+
+    /// For how long something must have been running. Default: 1 s; at least a millisecond. It is seen when the watchdog looks,
+    /// up to a quarter of this later, or, after the loop has been idle, as much later again.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit.max(Duration::from_millis(1));
+        self
+    }
+
+    /// What is called instead of writing to standard error: on the watchdog's thread, while the loop is blocked. A panic of it is
+    /// ignored.
+    #[must_use]
+    pub fn on_blocked(mut self, report: impl Fn(&Blocked) + Send + Sync + 'static) -> Self {
+        self.on_blocked = Some(Arc::new(report));
+        self
+    }
+
+    /// What a loop gets that was not told otherwise: one in debug builds, none in release builds; `RONDEL_WATCHDOG=1` and
+    /// `RONDEL_WATCHDOG=0` decide for both.
+    pub(crate) fn by_default() -> Option<Self> {
+        let wanted = match std::env::var_os("RONDEL_WATCHDOG") {
+            Some(word) => !word.is_empty() && word != "0" && word != "off",
+            None => cfg!(debug_assertions),
+        };
+        wanted.then(Self::new)
+    }
+}
+
+impl fmt::Debug for Watchdog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watchdog")
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A loop that does not get on, at this moment; see [`Watchdog`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Blocked {
+    /// The name of the loop's thread, if it has one.
+    pub thread: Option<String>,
+    /// The task that runs: its name, else `Task-N`; `None` for a callback.
+    pub task: Option<String>,
+    /// The task's number.
+    pub task_id: Option<u64>,
+    /// Where the task was spawned or the callback scheduled.
+    pub site: &'static Location<'static>,
+    /// For how long it has been running, at least.
+    pub for_at_least: Duration,
+    /// How often it has happened there since the last report and was not reported.
+    pub unreported: u64,
+}
+
+/// `the loop on thread "main" has been blocked for 1.2 s by "name" spawned at src/main.rs:10:5`.
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.thread {
+            Some(thread) => write!(f, "the loop on thread {thread:?}")?,
+            None => f.write_str("a loop on a thread without a name")?,
+        }
+        let seconds = self.for_at_least.as_secs_f64();
+        write!(f, " has been blocked for {seconds:.3} s by ")?;
+        match &self.task {
+            Some(task) => write!(f, "{task:?} spawned at {}", self.site)?,
+            None => write!(f, "a callback scheduled at {}", self.site)?,
+        }
+        if self.unreported > 0 {
+            write!(f, " (it was {} more times lately)", self.unreported)?;
+        }
+        Ok(())
+    }
+}
+
+impl LocalLoop {
+    /// Sets a watchdog, which reports, while it is so, that one task or callback keeps the loop from going on; `None`: none.
+    /// Default: one in debug builds, none in release builds; `RONDEL_WATCHDOG=1` and `RONDEL_WATCHDOG=0` decide for both.
+    ///
+    /// One thread, `rondel-watchdog`, looks at all loops of the process now and then; it begins when the first of them runs, and
+    /// ends with the last. For a loop it costs a few stores an entry, no system call and no reading of the clock. asyncio
+    /// has only [debug mode](LocalLoop::set_debug), which reports when it is over.
+    ///
+    /// In the child of a fork there is none.
+    pub fn set_watchdog(&self, watchdog: Option<Watchdog>) {
+        let state = self.state();
+        let wanted = watchdog.is_some();
+        let before = state.watchdog.replace(watchdog);
+        drop(before);
+        drop(state.leash.take());
+        if state.running.get() {
+            begin(state);
+        }
+        if !wanted {
+            state.change_modes(|modes| modes.watchdog = false);
+        }
+    }
+}
+
+/// The loop begins to run: has it watched, if that is wanted and not done yet.
+pub(crate) fn begin(state: &Rc<State>) {
+    if state.leash.borrow().is_some() {
+        return;
+    }
+    let Some(watchdog) = state.watchdog.borrow().clone() else {
+        return;
+    };
+    state.change_modes(|modes| modes.watchdog = true);
+    let published = Arc::clone(&state.overseer().published);
+    *state.leash.borrow_mut() = Leash::put_on(published, watchdog);
+}
+
+impl State {
+    pub(crate) fn overseer(self: &Rc<Self>) -> &Rc<Overseer> {
+        self.overseer.get_or_init(|| Overseer::new(self))
+    }
+}
+
+/// Keeps a loop watched.
+pub(crate) struct Leash(Arc<Watched>);
+
+/// A loop in the eyes of the watchdog.
+struct Watched {
+    published: Arc<Published>,
+    watchdog: Watchdog,
+    thread: Option<String>,
+    track: Mutex<Track>,
+}
+
+/// What the watchdog remembers of a loop.
+#[derive(Default)]
+struct Track {
+    /// What it saw running last, and when it first did.
+    seen: Option<(u64, Instant)>,
+    /// For how long that must have been running to be reported (again).
+    next: Duration,
+    reported: Option<(&'static Location<'static>, Instant)>,
+    unreported: u64,
+}
+
+/// All that are watched.
+struct Watches {
+    watched: Vec<Arc<Watched>>,
+    /// Whether the thread is there.
+    awake: bool,
+}
+
+static WATCHES: Mutex<Watches> = Mutex::new(Watches {
+    watched: Vec::new(),
+    awake: false,
+});
+static CHANGED: Condvar = Condvar::new();
+/// The process whose thread it is: the child of a fork has a copy of the lock above, perhaps held by a thread that it has not.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+
+fn is_ours() -> bool {
+    let own = std::process::id();
+    let known = PROCESS.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed);
+    known.is_ok_and(|_| true) || known == Err(own)
+}
+
+fn watches() -> MutexGuard<'static, Watches> {
+    WATCHES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Leash {
+    /// `None` if there can be no watchdog: in the child of a fork, or if the system has no thread left.
+    fn put_on(published: Arc<Published>, watchdog: Watchdog) -> Option<Self> {
+        if !is_ours() {
+            return None;
+        }
+        let watched = Arc::new(Watched {
+            published,
+            watchdog,
+            thread: thread::current().name().map(ToOwned::to_owned),
+            track: Mutex::default(),
+        });
+        let mut watches = watches();
+        watches.watched.push(Arc::clone(&watched));
+        if !watches.awake {
+            let begun = thread::Builder::new()
+                .name("rondel-watchdog".into())
+                .spawn(watch);
+            watches.awake = begun.is_ok();
+        }
+        CHANGED.notify_one();
+        Some(Self(watched))
+    }
+}
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        if is_ours() {
+            let mut watches = watches();
+            watches
+                .watched
+                .retain(|watched| !Arc::ptr_eq(watched, &self.0));
+            CHANGED.notify_one();
+        }
+    }
+}
+
+/// The watchdog's thread.
+fn watch() {
+    let mut idle = 0_u32;
+    loop {
+        let guard = watches();
+        let watched = guard.watched.clone();
+        let Some(limit) = watched.iter().map(|watched| watched.watchdog.limit).min() else {
+            let mut guard = guard;
+            guard.awake = false;
+            return;
+        };
+        drop(guard);
+        // Not `any`, which would stop at the first.
+        let busy = watched
+            .iter()
+            .filter(|watched| watched.look(Instant::now()))
+            .count();
+        idle = if busy == 0 { idle.saturating_add(1) } else { 0 };
+        // A process that does nothing is not to be woken all the time.
+        let pause = if idle > LOOKS * 2 {
+            limit.clamp(OFTEN, SELDOM * LOOKS)
+        } else {
+            (limit / LOOKS).clamp(OFTEN, SELDOM)
+        };
+        drop(watched);
+        let before = Instant::now();
+        let guard = watches();
+        if !guard.watched.is_empty() {
+            drop(CHANGED.wait_timeout(guard, pause));
+        }
+        if before.elapsed() > pause * 4 + limit {
+            // The whole process was stopped, or the machine is overloaded: that is nobody's fault.
+            for watched in &watches().watched {
+                watched.track().seen = None;
+            }
+        }
+    }
+}
+
+impl Watched {
+    fn track(&self) -> MutexGuard<'_, Track> {
+        self.track.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks once, and reports; whether the loop was doing something.
+    fn look(&self, now: Instant) -> bool {
+        let Some(seen) = self.published.look() else {
+            self.track().seen = None;
+            return false;
+        };
+        if let Some(blocked) = self.judge(&seen, now) {
+            self.report(&blocked);
+        }
+        true
+    }
+
+    fn judge(&self, seen: &Seen, now: Instant) -> Option<Blocked> {
+        let mut track = self.track();
+        let since = match track.seen {
+            Some((turn, since)) if turn == seen.turn => since,
+            _ => {
+                track.seen = Some((seen.turn, now));
+                track.next = self.watchdog.limit;
+                return None;
+            }
+        };
+        let for_at_least = now.saturating_duration_since(since);
+        if for_at_least < track.next {
+            return None;
+        }
+        let first = track.next == self.watchdog.limit;
+        // After one second, after two, after four …
+        track.next = for_at_least * 2;
+        let lately = track
+            .reported
+            .is_some_and(|(site, at)| site == seen.site && now.duration_since(at) < QUIET);
+        if first && lately {
+            track.unreported += 1;
+            return None;
+        }
+        track.reported = Some((seen.site, now));
+        Some(Blocked {
+            thread: self.thread.clone(),
+            task: seen.task_name(),
+            task_id: seen.task,
+            site: seen.site,
+            for_at_least,
+            unreported: std::mem::take(&mut track.unreported),
+        })
+    }
+
+    fn report(&self, blocked: &Blocked) {
+        match &self.watchdog.on_blocked {
+            Some(report) => {
+                // Nobody to tell: the loop is blocked, and this thread is ours.
+                let _ = catch_unwind(AssertUnwindSafe(|| report(blocked)));
+            }
+            None => {
+                // Nowhere to report a failing standard error to.
+                let _ = writeln!(std::io::stderr(), "rondel: {blocked}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(limit: Duration) -> Watched {
+        Watched {
+            published: Arc::default(),
+            watchdog: Watchdog::new().limit(limit),
+            thread: None,
+            track: Mutex::default(),
+        }
+    }
+
+    fn seen(turn: u64, site: &'static Location<'static>) -> Seen {
+        Seen {
+            turn,
+            task: Some(7),
+            site,
+            name: None,
+        }
+    }
+
+    #[test]
+    fn a_blockage_is_reported_after_the_limit_then_ever_more_seldom() {
+        let dog = watched(Duration::from_secs(1));
+        let (start, here) = (Instant::now(), Location::caller());
+        let after = |turn, seconds| {
+            dog.judge(&seen(turn, here), start + Duration::from_secs(seconds))
+                .map(|blocked| blocked.for_at_least.as_secs())
+        };
+        let told: Vec<_> = (0..10).filter_map(|second| after(1, second)).collect();
+        assert_eq!(told, [1, 2, 4, 8]);
+        assert_eq!(after(3, 11), None, "another entry, seen for the first time");
+    }
+
+    #[test]
+    fn the_same_place_is_not_reported_all_the_time() {
+        let dog = watched(Duration::from_secs(1));
+        let (start, here, there) = (Instant::now(), Location::caller(), Location::caller());
+        let block = |turn, site, second| {
+            let begin = start + Duration::from_secs(second);
+            assert!(dog.judge(&seen(turn, site), begin).is_none());
+            dog.judge(&seen(turn, site), begin + Duration::from_secs(1))
+        };
+        assert!(block(1, here, 0).is_some());
+        assert!(block(3, here, 2).is_none());
+        assert!(block(5, here, 4).is_none());
+        let again = block(7, here, 20).unwrap();
+        assert_eq!(again.unreported, 2);
+        assert!(again.to_string().ends_with("(it was 2 more times lately)"));
+        assert!(block(9, there, 22).is_some(), "another place");
+    }
+
+    #[test]
+    fn entries_that_come_and_go_are_not_blockages() {
+        let dog = watched(Duration::from_secs(1));
+        let (start, here) = (Instant::now(), Location::caller());
+        for second in 0..100 {
+            let now = start + Duration::from_secs(second);
+            assert!(dog.judge(&seen(2 * second + 1, here), now).is_none());
+        }
+    }
+}
