@@ -239,8 +239,8 @@ pub(crate) fn for_each_suspended(mut f: impl FnMut(&Header)) {
 }
 
 /// What the task being polled was last said to wait for.
-pub(crate) fn waits() -> Waits {
-    with_task(|task| task.map_or(Waits::NOTHING, |header| header.waits().0))
+pub(crate) fn waits() -> (Waits, u32) {
+    with_task(|task| task.map_or((Waits::NOTHING, 0), Header::waits))
 }
 
 impl Waits {

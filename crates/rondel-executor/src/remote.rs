@@ -19,6 +19,7 @@ use crate::task::harness;
 use crate::task::header::Header;
 use crate::task::join_error::{JoinError, PanicPayload};
 use crate::task_local::snapshot::SendTaskLocals;
+use crate::wait::Waits;
 
 /// A handle to an executor that may be used from any thread: `Send + Sync`, cheap to clone.
 ///
@@ -370,6 +371,7 @@ impl<T> Future for RemoteTask<T> {
             }
             let known = state.awaiter.as_ref();
             if known.is_some_and(|waker| waker.will_wake(cx.waker())) {
+                Waits::TASK.label(0);
                 return Poll::Pending;
             }
             // Outside the lock: cloning and dropping a waker is somebody else's code.
@@ -381,6 +383,7 @@ impl<T> Future for RemoteTask<T> {
             let old = state.awaiter.replace(waker);
             drop(state);
             drop(old);
+            Waits::TASK.label(0);
             return Poll::Pending;
         }
     }

@@ -16,7 +16,7 @@ use crate::lost::Lost;
 use crate::task::handle::Task;
 use crate::task::harness;
 use crate::task::header::{Header, NO_SLOT};
-use crate::task::info::TaskInfo;
+use crate::task::info::{TaskId, TaskInfo};
 use crate::task_local::snapshot::call_with;
 use crate::task_local::values::{inherited, may_inherit};
 
@@ -184,6 +184,11 @@ impl Spawner {
             }
         });
         infos
+    }
+
+    /// The number of the task being polled on this thread, of whatever executor; `None` in callbacks and outside turns.
+    pub fn current_task_id() -> Option<TaskId> {
+        context::with_task(|task| task.map(|header| TaskId(header.id())))
     }
 
     /// The task being polled on this thread, of whatever executor; `None` in callbacks and outside turns.

@@ -16,6 +16,7 @@
 //!   future, which closes the group and drops the children when it ends or is dropped. A `TaskGroup` kept beyond that is
 //!   harmless: what is spawned there is dropped at once.
 
+pub(crate) mod board;
 mod child;
 mod info;
 mod member;

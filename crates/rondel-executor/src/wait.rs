@@ -47,6 +47,28 @@ impl Waits {
     pub const PROMISE: Self = Self(17);
     /// For the children of a group.
     pub const CHILDREN: Self = Self(18);
+    /// For a lock; the detail tells locks apart.
+    pub const LOCK: Self = Self(19);
+    /// For permits of a semaphore; the detail tells semaphores apart, and so on.
+    pub const PERMITS: Self = Self(20);
+    /// For an event to be set.
+    pub const EVENT: Self = Self(21);
+    /// For a notification.
+    pub const NOTIFICATION: Self = Self(22);
+    /// For the others at a barrier.
+    pub const BARRIER: Self = Self(23);
+    /// For an item from a queue or channel.
+    pub const ITEM: Self = Self(24);
+    /// For room in a queue or channel.
+    pub const ROOM: Self = Self(25);
+    /// For all that was put into a queue to be done.
+    pub const JOINED: Self = Self(26);
+    /// For a value to be set or to change.
+    pub const VALUE: Self = Self(27);
+    /// For the other side of a channel to close.
+    pub const CLOSING: Self = Self(28);
+    /// For a child process to end; the detail is its number.
+    pub const PROCESS: Self = Self(29);
     /// For something that a program labels itself.
     pub const OTHER: Self = Self(255);
 
@@ -65,6 +87,17 @@ impl Waits {
             Self::CANCELLATION => "a token to be cancelled",
             Self::PROMISE => "a promise",
             Self::CHILDREN => "the children of a group",
+            Self::LOCK => "a lock",
+            Self::PERMITS => "permits of a semaphore",
+            Self::EVENT => "an event",
+            Self::NOTIFICATION => "a notification",
+            Self::BARRIER => "the others at a barrier",
+            Self::ITEM => "an item",
+            Self::ROOM => "room in a queue",
+            Self::JOINED => "a queue to be done",
+            Self::VALUE => "a value",
+            Self::CLOSING => "the other side of a channel to close",
+            Self::PROCESS => "a child process",
             _ => "something",
         }
     }

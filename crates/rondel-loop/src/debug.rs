@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use rondel_sync::label;
+
 use crate::local::LocalLoop;
 use crate::notice::Notice;
 use crate::overseer::Modes;
@@ -70,6 +72,10 @@ impl State {
         self.modes.set(modes);
         let overseer = self.overseer();
         overseer.set_modes(modes);
+        if modes.timed() {
+            // For the whole process, and not taken back: other loops may count on it.
+            label::track_holders(true);
+        }
         self.timed.set(modes.timed());
         let observer = modes.any().then(|| Rc::clone(overseer) as _);
         let before = self.executor.spawner().set_observer(observer);

@@ -147,6 +147,7 @@ impl Builder {
     /// # Errors
     /// [`RunError::Selector`] if the system refuses what waiting takes (descriptors, most likely).
     pub fn build(self) -> Result<EventLoop, RunError> {
+        crate::labels::connect();
         let selector = match self.selector {
             Some(selector) => selector,
             None if std::env::var_os("RONDEL_CLOCK").is_some_and(|clock| clock == "virtual") => {

@@ -12,6 +12,7 @@ mod event_loop;
 mod exception;
 mod handle;
 mod inherit;
+mod labels;
 mod local;
 mod metrics;
 mod notice;
@@ -22,6 +23,7 @@ mod receive_buffer;
 mod run;
 pub mod signal;
 mod state;
+mod task_graph;
 mod tasks;
 pub mod time;
 mod timer;
@@ -46,6 +48,7 @@ pub use promise::{
 pub use readiness::{Flush, Registration};
 pub use receive_buffer::ReceiveBuffer;
 pub use run::{RunOptions, Runner, run};
+pub use task_graph::{CallGraph, ChildNode, TaskGraph, TaskNode, capture_call_graph};
 pub use tasks::{all_tasks, current_task, spawn_eager};
 pub use time::{
     CancelScope, ScopeCancelled, interval, interval_at, move_on_after, move_on_at, sleep,
@@ -56,8 +59,8 @@ pub use watchdog::{Blocked, Watchdog};
 
 /// The layer below that runs tasks: what of it shows up here.
 pub use rondel_executor::{
-    Account, CancelToken, Handle, JoinError, NewTask, NoTask, RemoteError, RemoteTask, Task,
-    TaskFactory, TaskInfo, TaskLocal, TaskLocals,
+    Account, CancelToken, Handle, JoinError, NewTask, NoTask, RemoteError, RemoteTask, Running,
+    Task, TaskFactory, TaskId, TaskInfo, TaskLocal, TaskLocals, Waits,
 };
 /// The layer below that waits for descriptors: what of it shows up here.
 pub use rondel_poll::{Selector, SourceKind};

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
+use crate::label::Awaited;
 use crate::wait_list::{WaitList, Waiter};
 
 /// A place where a fixed number of tasks wait for each other, again and again; asyncio's
@@ -263,7 +264,7 @@ impl Future for Wait<'_> {
             this.waiter.as_mut().enqueue();
             this.barrier.pass_if_full();
         }
-        let index = ready!(this.waiter.poll(cx));
+        let index = ready!(this.waiter.poll_for(Awaited::Barrier, cx));
         *this.done = true;
         let passed = this.barrier.phase.get() == Phase::Draining;
         this.barrier.leave();

@@ -30,6 +30,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::buffer::waiting;
+use crate::label::Awaited;
 use crate::wait_list::{WaitList, Waiter};
 
 mod error;
@@ -236,7 +237,7 @@ impl<T: Clone> Future for Recv<'_, T> {
                 Err(TryRecvError::Lagged(n)) => return Poll::Ready(Err(RecvError::Lagged(n))),
                 Err(TryRecvError::Empty) => {
                     let waiter = waiting(this.waiter.as_mut(), &this.shared.waiting);
-                    ready!(waiter.poll(cx));
+                    ready!(waiter.poll_for(Awaited::Item, cx));
                 }
             }
         }

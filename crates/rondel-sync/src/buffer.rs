@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use crate::label::Awaited;
 use crate::store::sealed::Order;
 use crate::wait_list::{HandOver, WaitList, Waiter};
 
@@ -121,7 +122,7 @@ impl<S: Order> Buffer<S> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), S::Item>> {
         if !self.is_closed() {
-            ready!(waiting(waiter, &self.putters).poll(cx));
+            ready!(waiting(waiter, &self.putters).poll_for(Awaited::Room, cx));
         }
         if self.is_closed() {
             return Poll::Ready(Err(take(item)));

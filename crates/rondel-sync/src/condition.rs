@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 
+use crate::label::Awaited;
 use crate::lock::{Lock, LockGuard};
 use crate::mutex::{Mutex, MutexGuard};
 use crate::wait_list::{WaitList, Waiter};
@@ -72,7 +73,7 @@ impl Condition {
         // The place first: who gets the lock by its release may notify at once.
         wait.waiter.as_mut().enqueue();
         let lock = guard.release();
-        poll_fn(|cx| wait.waiter.as_mut().poll(cx)).await;
+        poll_fn(|cx| wait.waiter.as_mut().poll_for(Awaited::Notification, cx)).await;
         wait.notified = true;
         let guard = G::acquire(lock).await;
         wait.notified = false;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
+use crate::label::Awaited;
 use crate::wait_list::{WaitList, Waiter};
 
 /// A flag that any number of tasks can wait for; asyncio's [`Event`].
@@ -139,7 +140,7 @@ impl Future for Wait<'_> {
         // One who waits goes by what he was handed, not by the flag, which may have been cleared
         // again.
         if !(this.waiter.is_idle() && this.event.is_set()) {
-            ready!(this.waiter.poll(cx));
+            ready!(this.waiter.poll_for(Awaited::Event, cx));
         }
         *this.done = true;
         Poll::Ready(())

@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 // In the order of the imports: each group uses only those above it.
+pub mod label;
 mod waker_slot;
 
 #[allow(unsafe_code)]

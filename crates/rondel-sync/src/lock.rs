@@ -11,6 +11,7 @@ use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
 
+use crate::label;
 use crate::wait_list::{RcList, WaitList, Waiter};
 
 /// Lets one task at a time through; asyncio's [`Lock`].
@@ -121,6 +122,7 @@ impl Lock {
     /// Hands it to the next, or lays it down.
     #[inline]
     pub(crate) fn release(&self) {
+        label::lets_go(&self.waiters);
         if self.waiters.is_empty() {
             self.locked.set(false);
         } else if self.waiters.hand_over().give(()).is_err() {

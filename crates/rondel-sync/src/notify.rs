@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
+use crate::label::Awaited;
 use crate::wait_list::{WaitList, Waiter};
 
 /// Tells one task, or all that wait, that something has happened.
@@ -211,7 +212,7 @@ impl Future for Notified<'_> {
         let notified = this.waiter.is_idle()
             && (*this.since != this.notify.rounds.get() || this.notify.stored.take());
         if !notified {
-            ready!(this.waiter.poll(cx));
+            ready!(this.waiter.poll_for(Awaited::Notification, cx));
         }
         *this.done = true;
         Poll::Ready(())

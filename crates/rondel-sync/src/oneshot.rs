@@ -24,6 +24,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use crate::label::{self, Awaited};
 use crate::waker_slot::WakerSlot;
 
 /// Makes a channel for one value.
@@ -131,6 +132,7 @@ impl<T> Sender<T> {
             self.shared.closing.register(cx.waker());
             // Looked at again: the waker's code may have closed it.
             if !self.is_closed() {
+                label::waits(Awaited::Closing, label::number(&*self.shared));
                 return Poll::Pending;
             }
         }
@@ -212,7 +214,13 @@ impl<T> Future for Receiver<T> {
         }
         self.shared.receiving.register(cx.waker());
         // Looked at again: the waker's code may have sent.
-        self.shared.outcome().map_or(Poll::Pending, Poll::Ready)
+        match self.shared.outcome() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                label::waits(Awaited::Item, label::number(&*self.shared));
+                Poll::Pending
+            }
+        }
     }
 }
 

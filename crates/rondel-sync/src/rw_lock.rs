@@ -9,6 +9,7 @@ pub use lock::{Read, Write};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
+use crate::label;
 use crate::lock::Locked;
 use crate::wait_list::{WaitList, Waiter};
 
@@ -162,7 +163,10 @@ impl<T: ?Sized> RwLock<T> {
     fn leave(&self, access: Access) {
         match access {
             Access::Read => self.readers.set(self.readers.get() - 1),
-            Access::Write => self.writer.set(false),
+            Access::Write => {
+                label::lets_go(&self.waiters);
+                self.writer.set(false);
+            }
         }
         self.serve();
     }
@@ -182,6 +186,7 @@ impl<T: ?Sized> RwLock<T> {
 
     /// From writing to reading, with nobody in between.
     fn downgrade(&self) {
+        label::lets_go(&self.waiters);
         self.writer.set(false);
         self.enter(Access::Read);
         self.serve();

@@ -138,6 +138,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use crate::label::{self, Awaited};
 use crate::waker_slot::WakerSlot;
 
 /// A first-in-first-out queue of waiting tasks.
@@ -395,6 +396,21 @@ impl<L: ListRef<W, H>, W, H> Waiter<L, W, H> {
                 "a waiter that left the queue by hand-over without being handed anything"
             ),
         }
+    }
+
+    /// The same, and [says](crate::label) what is awaited if it is not there yet.
+    #[inline]
+    pub(crate) fn poll_for(
+        self: Pin<&mut Self>,
+        awaited: Awaited,
+        cx: &mut Context<'_>,
+    ) -> Poll<H> {
+        let number = label::number(self.list.list());
+        let polled = self.poll(cx);
+        if polled.is_pending() {
+            label::waits(awaited, number);
+        }
+        polled
     }
 
     /// Gives up waiting, and returns what had been handed over and not been taken: pass it on to

@@ -36,6 +36,13 @@ pub use rondel_loop::{
     spawn_eager, time, timeout, timeout_at, to_thread, yield_now,
 };
 
+// Looking into a running loop.
+pub use rondel_executor::{Account, Running, Waits};
+pub use rondel_loop::{
+    Blocked, CallGraph, ChildNode, Histogram, Metrics, Notice, NoticeHandler, TaskGraph, TaskNode,
+    Watchdog, capture_call_graph,
+};
+
 // Synchronisation, where asyncio has it.
 pub use rondel_sync::{
     Barrier, Condition, Event, LifoQueue, Lock, Mutex, Notify, OnceCell, PriorityQueue, Queue,

@@ -12,6 +12,7 @@ use crate::shield::OpenShields;
 use crate::task::account::Account;
 use crate::task::done::OnDone;
 use crate::task::info::TaskId;
+use crate::task_group::board::Board;
 use crate::task_local::values::Shared;
 
 /// A callback for when the task is done, with the number that removes it.
@@ -35,6 +36,8 @@ pub(crate) struct Extras {
     pub(crate) panic: Option<Box<dyn Any + Send>>,
     /// What an observer has noted.
     pub(crate) account: Option<Account>,
+    /// The children of its groups, while accounts are kept.
+    pub(crate) groups: Vec<Board>,
     /// Tasks known to await this one.
     pub(crate) awaited_by: Vec<TaskId>,
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use crate::core::Local;
 use crate::task::account::Account;
 use crate::task::header::Header;
+use crate::task_group::ChildInfo;
+use crate::task_group::board::Board;
 use crate::wait::Waits;
 
 /// The number of a task, given in the order of spawning and never used again by its executor.
@@ -41,6 +43,7 @@ pub struct TaskInfo {
     pub(crate) flags: Outcome,
     pub(crate) account: Option<Account>,
     pub(crate) awaited_by: Vec<TaskId>,
+    pub(crate) children: Vec<ChildInfo>,
 }
 
 /// How far a task has come.
@@ -60,12 +63,13 @@ pub enum Outcome {
 impl TaskInfo {
     pub(crate) fn of(header: &Header, local: &Local) -> Self {
         let (waits, waits_on) = header.waits();
-        let (name, account, awaited_by) = local
+        let (name, account, awaited_by, children) = local
             .extras(header, |extras| {
                 (
                     extras.name.clone(),
                     extras.account,
                     extras.awaited_by.clone(),
+                    Board::children(&extras.groups),
                 )
             })
             .unwrap_or_default();
@@ -87,6 +91,7 @@ impl TaskInfo {
             },
             account,
             awaited_by,
+            children,
         }
     }
 
@@ -129,6 +134,12 @@ impl TaskInfo {
     /// [`Waits::TASK`] and [`waits_on`](TaskInfo::waits_on).
     pub fn awaited_by(&self) -> &[TaskId] {
         &self.awaited_by
+    }
+
+    /// The children of its groups as they were when it was polled last, while an [`Observer`](crate::Observer) that keeps accounts
+    /// is set; at most 64 of each group.
+    pub fn children(&self) -> &[ChildInfo] {
+        &self.children
     }
 
     /// The executor's place for the task while it is alive and has been suspended; `None` before and after.

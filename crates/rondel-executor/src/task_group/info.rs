@@ -8,11 +8,12 @@ use crate::wait::Waits;
 
 /// What a group keeps for each of its members, the body among them.
 #[derive(Clone, Debug)]
-pub(super) struct About {
+pub(crate) struct About {
     /// `None` for the body.
     site: Option<&'static Location<'static>>,
     name: Option<Rc<str>>,
     pub(super) waits: Waits,
+    pub(super) waits_on: u32,
 }
 
 impl About {
@@ -21,6 +22,7 @@ impl About {
             site: None,
             name: None,
             waits: Waits::NOTHING,
+            waits_on: 0,
         }
     }
 
@@ -29,6 +31,7 @@ impl About {
             site: Some(site),
             name,
             waits: Waits::NOTHING,
+            waits_on: 0,
         }
     }
 }
@@ -39,14 +42,16 @@ pub struct ChildInfo {
     site: &'static Location<'static>,
     name: Option<Rc<str>>,
     waits: Waits,
+    waits_on: u32,
 }
 
 impl ChildInfo {
-    pub(super) fn of(about: About) -> Option<Self> {
+    pub(crate) fn of(about: About) -> Option<Self> {
         Some(Self {
             site: about.site?,
             name: about.name,
             waits: about.waits,
+            waits_on: about.waits_on,
         })
     }
 
@@ -63,6 +68,11 @@ impl ChildInfo {
     /// What it waited for when it was last suspended. Known only inside an executor of this crate.
     pub const fn waits(&self) -> Waits {
         self.waits
+    }
+
+    /// What exactly; see [`TaskInfo::waits_on`](crate::TaskInfo::waits_on).
+    pub const fn waits_on(&self) -> u32 {
+        self.waits_on
     }
 }
 

@@ -18,6 +18,7 @@ use std::thread;
 
 use pin_project_lite::pin_project;
 
+use super::board;
 use super::member::Ended;
 use super::{Boxed, Shared, TaskGroup};
 use crate::cancellable::Cancellable;
@@ -40,6 +41,8 @@ pin_project! {
         group: Owner<'env, E>,
         output: Option<R>,
         failures: Failures<E>,
+        // Once the children are written down for others to see.
+        alive: Option<Rc<()>>,
     }
 }
 
@@ -79,6 +82,7 @@ where
                 stopping: false,
                 cut: false,
             },
+            alive: None,
         }
     }
 }
@@ -101,6 +105,7 @@ where
         scope.enter(|| poll.run_batch(cx));
         if !shared.crowd.is_empty() {
             Waits::CHILDREN.label(0);
+            board::post(this.alive, &shared.crowd);
             return Poll::Pending;
         }
         shared.closed.set(true);
@@ -181,7 +186,7 @@ where
                 let waits = context::waits();
                 self.shared
                     .crowd
-                    .keep_noting(turn, |about| about.waits = waits);
+                    .keep_noting(turn, |about| (about.waits, about.waits_on) = waits);
             }
             Some(ended) => self.leave(turn, ended),
         }

@@ -12,6 +12,7 @@ use super::error::JobError;
 use super::shared::Shared;
 use super::sync::{AtomicBool, Mutex, Ordering, contain, lock, park, thread};
 use crate::PanicPayload;
+use crate::wait::Waits;
 
 /// The result of a closure on its way back from a [`ThreadPool`](super::ThreadPool).
 ///
@@ -309,6 +310,7 @@ where
             .as_ref()
             .is_some_and(|waker| waker.will_wake(cx.waker()));
         if known {
+            Waits::JOB.label(0);
             return Poll::Pending;
         }
         drop(state);
@@ -323,6 +325,7 @@ where
         let replaced = state.waker.replace(waker);
         drop(state);
         drop(replaced);
+        Waits::JOB.label(0);
         Poll::Pending
     }
 

@@ -280,7 +280,7 @@ impl Future for Wait {
         };
         drop(state);
         drop(replaced);
-        Waits::OTHER.label(exit.id);
+        Waits::PROCESS.label(exit.id);
         Poll::Pending
     }
 }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::{Lock, LockGuard, OwnedLockGuard};
+use crate::label::Awaited;
 use crate::wait_list::{ListRef, RcList, WaitList, Waiter};
 
 pin_project! {
@@ -100,7 +101,7 @@ impl<'a> Future for Acquire<'a> {
                     .as_mut()
                     .set(Some(Waiter::new(&lock.waiters, ())));
                 let waiter = this.waiter.as_pin_mut().expect("set in the line above");
-                ready!(waiter.poll(cx));
+                ready!(waiter.poll_for(Awaited::Lock, cx));
             }
         }
         *this.lock = None;
@@ -134,7 +135,7 @@ pub(crate) fn poll_lock<L: ListRef<(), ()>>(
     if waiter.is_idle() && lock.take() {
         return Poll::Ready(());
     }
-    waiter.poll(cx)
+    waiter.poll_for(Awaited::Lock, cx)
 }
 
 /// Leaves the queue; a lock that had been handed over goes on to the next.

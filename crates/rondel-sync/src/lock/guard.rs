@@ -4,6 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::Lock;
+use crate::label;
 
 /// The [`Lock`], held; released when dropped.
 ///
@@ -24,7 +25,8 @@ pub struct OwnedLockGuard {
 
 impl<'a> LockGuard<'a> {
     #[inline]
-    pub(super) const fn new(lock: &'a Lock) -> Self {
+    pub(super) fn new(lock: &'a Lock) -> Self {
+        label::holds(&lock.waiters);
         Self { lock }
     }
 
@@ -35,7 +37,8 @@ impl<'a> LockGuard<'a> {
 }
 
 impl OwnedLockGuard {
-    pub(super) const fn new(lock: Rc<Lock>) -> Self {
+    pub(super) fn new(lock: Rc<Lock>) -> Self {
+        label::holds(&lock.waiters);
         Self { lock }
     }
 

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use futures_core::Stream;
 
 use super::{Shared, TryRecvError};
+use crate::label::{self, Awaited};
 
 /// The waker of the one receiver. It stays after it was woken, so that a task which receives again
 /// and again has it cloned once.
@@ -139,7 +140,10 @@ impl<T> Receiver<T> {
         match self.try_recv() {
             Ok(item) => Poll::Ready(Some(item)),
             Err(TryRecvError::Closed) => Poll::Ready(None),
-            Err(TryRecvError::Empty) => Poll::Pending,
+            Err(TryRecvError::Empty) => {
+                label::waits(Awaited::Item, label::number(&*self.shared));
+                Poll::Pending
+            }
         }
     }
 

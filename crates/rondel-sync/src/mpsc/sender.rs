@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::{SendError, Shared, TrySendError};
+use crate::label::Awaited;
 use crate::wait_list::{WaitList, Waiter};
 
 /// The end that sends. Cloning it makes one more sender of the same channel.
@@ -182,7 +183,7 @@ impl<T> Future for ReceiverClosed<'_, T> {
         let this = self.project();
         assert!(!*this.done, "`closed` polled after it was ready");
         if !this.shared.buffer.is_closed() {
-            ready!(this.waiter.poll(cx));
+            ready!(this.waiter.poll_for(Awaited::Closing, cx));
         }
         *this.done = true;
         Poll::Ready(())

@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use super::Mutex;
+use crate::label;
 use crate::lock::{LockGuard, Locked};
 
 /// The value of a [`Mutex`], on loan until this is dropped.
@@ -64,7 +65,8 @@ pub struct OwnedMutexGuard<T> {
 
 impl<T> OwnedMutexGuard<T> {
     /// The lock is held already.
-    pub(super) const fn new(mutex: Rc<Mutex<T>>) -> Self {
+    pub(super) fn new(mutex: Rc<Mutex<T>>) -> Self {
+        label::holds(&mutex.lock.waiters);
         Self { mutex }
     }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::OnceCell;
+use crate::label::Awaited;
 use crate::wait_list::{WaitList, Waiter};
 
 /// What one who waits is handed.
@@ -93,7 +94,7 @@ impl<'a, T> Future for NextTurn<'a, T> {
         if this.waiter.is_idle() && !cell.taken.replace(true) {
             return Poll::Ready(Some(Turn { cell }));
         }
-        Poll::Ready(match ready!(this.waiter.poll(cx)) {
+        Poll::Ready(match ready!(this.waiter.poll_for(Awaited::Value, cx)) {
             Handed::Turn => Some(Turn { cell }),
             Handed::Value => None,
         })

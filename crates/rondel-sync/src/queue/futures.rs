@@ -10,6 +10,7 @@ use pin_project_lite::pin_project;
 
 use super::{BaseQueue, GetNowaitError, QueueShutDown, Store, Turn};
 use crate::buffer::waiting;
+use crate::label::Awaited;
 use crate::wait_list::{WaitList, Waiter};
 
 type Getter<'a> = Waiter<&'a WaitList<(), Turn>, (), Turn>;
@@ -179,7 +180,7 @@ impl<S: Store> Stream for Items<'_, S> {
             }
         }
         let waiter = waiting(waiter.as_mut(), &this.queue.getters);
-        Poll::Ready(match ready!(waiter.poll(cx)) {
+        Poll::Ready(match ready!(waiter.poll_for(Awaited::Item, cx)) {
             Turn::Item => this.queue.redeem(),
             Turn::End => None,
         })
@@ -227,7 +228,7 @@ impl<S: Store> Future for Join<'_, S> {
         let this = self.project();
         assert!(!*this.done, "`join` polled after it was ready");
         if !(this.waiter.is_idle() && this.queue.unfinished() == 0) {
-            ready!(this.waiter.poll(cx));
+            ready!(this.waiter.poll_for(Awaited::Joined, cx));
         }
         *this.done = true;
         Poll::Ready(())

@@ -6,6 +6,7 @@ use std::mem;
 use std::ops::{Deref, DerefMut};
 
 use super::{Access, RwLock};
+use crate::label;
 
 /// The value of an [`RwLock`], to be read until this is dropped.
 ///
@@ -60,6 +61,7 @@ impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// The lock is held already.
     pub(super) fn new(lock: &'a RwLock<T>) -> Self {
+        label::holds(&lock.waiters);
         Self {
             // Nobody else is inside.
             value: lock.value.borrow_mut(),

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::{Access, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::label::Awaited;
 use crate::wait_list::{WaitList, Waiter};
 
 pin_project! {
@@ -117,7 +118,7 @@ fn poll_access<T: ?Sized>(
     if waiter.is_idle() && lock.take(*waiter.want()) {
         return Poll::Ready(());
     }
-    waiter.poll(cx)
+    waiter.poll_for(Awaited::Lock, cx)
 }
 
 /// Leaves the queue. What had been handed over goes on to the next; and if this was the one at the

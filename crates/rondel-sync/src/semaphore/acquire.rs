@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use crate::label::Awaited;
 use crate::wait_list::{ListRef, RcList, WaitList, Waiter};
 
 pin_project! {
@@ -102,7 +103,7 @@ impl<'a> Future for Acquire<'a> {
                 let waiter = Waiter::new(&semaphore.waiters, permits);
                 this.waiter.as_mut().set(Some(waiter));
                 let waiter = this.waiter.as_pin_mut().expect("set in the line above");
-                ready!(waiter.poll(cx));
+                ready!(waiter.poll_for(Awaited::Permits, cx));
             }
         }
         *this.semaphore = None;
@@ -139,7 +140,7 @@ fn poll_permits<L: ListRef<usize, ()>>(
     if waiter.is_idle() && semaphore.take(*waiter.want()).is_ok() {
         return Poll::Ready(());
     }
-    waiter.poll(cx)
+    waiter.poll_for(Awaited::Permits, cx)
 }
 
 /// Leaves the queue. What had been handed over goes on to the next; and if this was the one at the

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::{Closed, Shared};
+use crate::label::Awaited;
 use crate::wait_list::{WaitList, Waiter};
 
 pin_project! {
@@ -49,7 +50,7 @@ impl<T> Future for Changed<'_, T> {
             if this.shared.senders.get() == 0 {
                 return Poll::Ready(Err(Closed));
             }
-            ready!(this.waiter.as_mut().poll(cx));
+            ready!(this.waiter.as_mut().poll_for(Awaited::Value, cx));
         }
     }
 }
@@ -87,7 +88,7 @@ impl<T> Future for AllReceiversGone<'_, T> {
         if this.waiter.is_idle() && this.shared.receivers.get() == 0 {
             return Poll::Ready(());
         }
-        this.waiter.poll(cx)
+        this.waiter.poll_for(Awaited::Closing, cx)
     }
 }
 

@@ -1,0 +1,175 @@
+//! What tasks wait for, said to whoever wants to know: an executor that keeps labels of its tasks.
+//!
+//! This crate knows no executor. One that can say which task runs, and note what it waits for, [connects](connect) here once for the
+//! whole process; then every future of this crate that answers `Pending` says what it waits for. With
+//! [`track_holders`] it also notes who holds each lock, so that a circle of tasks that wait for each other's locks can be found.
+//!
+//! The single-threaded primitives take part, those of `shared` do not: who waits there waits for another thread.
+//!
+//! ```
+//! use rondel_sync::{Lock, label};
+//! use std::cell::Cell;
+//! use std::future::Future;
+//! use std::pin::pin;
+//! use std::task::{Context, Waker};
+//!
+//! thread_local! {
+//!     static LAST: Cell<Option<(label::Awaited, u32)>> = const { Cell::new(None) };
+//! }
+//!
+//! label::connect(label::Labels {
+//!     waits: |awaited, which| LAST.set(Some((awaited, which))),
+//!     task: || Some(7),
+//! })
+//! .expect("nobody else is connected");
+//! label::track_holders(true);
+//!
+//! let lock = Lock::new();
+//! let held = lock.try_acquire().unwrap();
+//! let mut second = pin!(lock.acquire());
+//! assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+//! let (awaited, which) = LAST.get().unwrap();
+//! assert_eq!(awaited, label::Awaited::Lock);
+//! assert_eq!(label::holder(which), Some(7), "the task that has the lock");
+//! drop(held);
+//! ```
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a task waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Awaited {
+    /// A [`Lock`](crate::Lock), [`Mutex`](crate::Mutex) or [`RwLock`](crate::RwLock).
+    Lock,
+    /// Permits of a [`Semaphore`](crate::Semaphore).
+    Permits,
+    /// An [`Event`](crate::Event).
+    Event,
+    /// A notification, of a [`Condition`](crate::Condition) or a [`Notify`](crate::Notify).
+    Notification,
+    /// The others at a [`Barrier`](crate::Barrier).
+    Barrier,
+    /// Something to take out of a queue or channel.
+    Item,
+    /// Room in a queue or channel.
+    Room,
+    /// The end of all that was put into a queue.
+    Joined,
+    /// A value that changes or is set once: `watch`, `OnceCell`.
+    Value,
+    /// The end of the other side of a channel.
+    Closing,
+}
+
+/// Who is connected; see [`connect`].
+#[derive(Clone, Copy)]
+pub struct Labels {
+    /// Notes what the running task waits for. The number tells apart things of the same kind, as long as they live.
+    pub waits: fn(Awaited, u32),
+    /// The running task; `None` if none is.
+    pub task: fn() -> Option<u64>,
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Labels").finish_non_exhaustive()
+    }
+}
+
+/// Somebody is connected already; see [`connect`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connected;
+
+impl fmt::Display for Connected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("labels of waiting tasks go to somebody else already")
+    }
+}
+
+impl Error for Connected {}
+
+static LABELS: OnceLock<Labels> = OnceLock::new();
+static TRACKED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static HOLDERS: RefCell<HashMap<u32, u64>> = RefCell::default();
+}
+
+/// Has `labels` told from now on, in the whole process, for good.
+///
+/// # Errors
+///
+/// [`Connected`] if somebody was there before.
+pub fn connect(labels: Labels) -> Result<(), Connected> {
+    LABELS.set(labels).map_err(|_| Connected)
+}
+
+/// Whether who holds a lock is noted from now on, in the whole process. Default: no. It costs an entry in a table for each lock
+/// held.
+pub fn track_holders(on: bool) {
+    TRACKED.store(on, Ordering::Relaxed);
+}
+
+/// The task that holds the lock which `which` stands for, if that is known: on the thread that the lock belongs to.
+pub fn holder(which: u32) -> Option<u64> {
+    HOLDERS
+        .try_with(|holders| holders.borrow().get(&which).copied())
+        .ok()
+        .flatten()
+}
+
+/// The number of something that lives at this address.
+#[inline]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "two that live at the same time hardly ever share the low half"
+)]
+pub(crate) fn number<T>(of: &T) -> u32 {
+    // Without the bits that are always zero.
+    ((&raw const *of).addr() >> 3) as u32
+}
+
+/// The running task waits.
+#[inline]
+pub(crate) fn waits(awaited: Awaited, number: u32) {
+    if let Some(labels) = LABELS.get() {
+        (labels.waits)(awaited, number);
+    }
+}
+
+/// The running task has got a lock.
+#[inline]
+pub(crate) fn holds<T>(of: &T) {
+    // Relaxed: nothing is ordered by it; noted late is noted soon enough.
+    if TRACKED.load(Ordering::Relaxed) {
+        note(number(of));
+    }
+}
+
+/// A lock is free again.
+#[inline]
+pub(crate) fn lets_go<T>(of: &T) {
+    if TRACKED.load(Ordering::Relaxed) {
+        forget(number(of));
+    }
+}
+
+#[cold]
+fn note(which: u32) {
+    let task = LABELS.get().and_then(|labels| (labels.task)());
+    let _ = HOLDERS.try_with(|holders| match task {
+        Some(task) => holders.borrow_mut().insert(which, task),
+        None => holders.borrow_mut().remove(&which),
+    });
+}
+
+#[cold]
+fn forget(which: u32) {
+    let _ = HOLDERS.try_with(|holders| holders.borrow_mut().remove(&which));
+}
