@@ -57,7 +57,7 @@ fn every_wait_has_its_words() {
         spawn(async move { on.get().await }).set_name("consumer");
         let on = semaphore.clone();
         spawn(async move { drop(on.acquire().await) }).set_name("visitor");
-        spawn(async move { promised.1.await }).set_name("believer");
+        spawn(promised.1).set_name("believer");
         spawn(to_thread(move || there.wait())).set_name("boss");
         settle().await;
         let graph = graph();

@@ -29,10 +29,14 @@ pub struct CallGraph {
 /// [`NoRunningLoop`] outside tasks and callbacks.
 ///
 /// ```
-/// use rondel_loop::{capture_call_graph, spawn};
+/// use rondel_loop::{capture_call_graph, spawn, yield_now};
 ///
 /// rondel_loop::run(async {
-///     let inner = spawn(async { capture_call_graph(None).unwrap().unwrap() }).named("inner");
+///     let inner = spawn(async {
+///         yield_now().await;
+///         capture_call_graph(None).unwrap().unwrap()
+///     })
+///     .named("inner");
 ///     let outer = spawn(async { inner.await.unwrap() }).named("outer");
 ///     let graph = outer.await.unwrap();
 ///     assert_eq!(graph.task().info().name(), "inner");
