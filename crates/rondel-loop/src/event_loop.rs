@@ -212,6 +212,8 @@ impl Builder {
                 notice_handler: RefCell::default(),
                 watchdog: RefCell::new(watchdog),
                 leash: RefCell::default(),
+                inspected: RefCell::default(),
+                inspection: RefCell::default(),
                 slow: Cell::new(SLOW),
                 turns: Cell::new(0),
                 limits,
@@ -219,6 +221,7 @@ impl Builder {
         });
         let local = LocalLoop::of(&state);
         local.set_debug(debug);
+        crate::inspect::by_environment(&local);
         if let Some(Factory(factory)) = self.task_factory {
             local.set_task_factory(Some(factory));
         }
@@ -419,6 +422,8 @@ impl EventLoop {
         let handler = state.exception_handler.take();
         state.guarded(|| drop(handler));
         drop(state.leash.take());
+        drop(state.inspection.take());
+        drop(state.inspected.take());
         let handler = state.notice_handler.take();
         state.guarded(|| drop(handler));
     }

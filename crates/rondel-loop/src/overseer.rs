@@ -98,7 +98,11 @@ impl Overseer {
     }
 
     /// The loop has looked around, and goes on with what is ready.
-    pub(crate) fn after_look(&self, state: &State) {
+    pub(crate) fn after_look(&self, state: &Rc<State>) {
+        let inspected = state.inspected.borrow().clone();
+        if let Some(inspected) = inspected {
+            inspected.make_if_due(state, Instant::now());
+        }
         let now = Instant::now();
         self.ended.set(Some(now));
         self.times.borrow_mut().turn_began = Some(now);

@@ -12,6 +12,7 @@ use rondel_poll::{Events, Selector};
 
 use crate::exception::ExceptionHandler;
 use crate::handle::Shared;
+use crate::inspect::{Inspected, Inspection};
 use crate::notice::NoticeHandler;
 use crate::overseer::{Modes, Overseer};
 use crate::readiness::{Flush, Sources};
@@ -57,6 +58,10 @@ pub(crate) struct State {
     pub(crate) notice_handler: RefCell<Option<NoticeHandler>>,
     pub(crate) watchdog: RefCell<Option<Watchdog>>,
     pub(crate) leash: RefCell<Option<Leash>>,
+    /// The loop in the eyes of who inspects it from outside.
+    pub(crate) inspected: RefCell<Option<Arc<Inspected>>>,
+    /// Kept if it was the environment that asked for it.
+    pub(crate) inspection: RefCell<Option<Inspection>>,
     /// From when on an entry counts as slow.
     pub(crate) slow: Cell<Duration>,
     /// How often the loop has looked around.

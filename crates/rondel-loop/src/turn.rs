@@ -220,7 +220,7 @@ fn before_look(state: &State) {
 }
 
 #[cold]
-fn after_look(state: &State) {
+fn after_look(state: &Rc<State>) {
     if let Some(overseer) = state.overseer.get() {
         overseer.after_look(state);
     }

@@ -39,8 +39,8 @@ pub use rondel_loop::{
 // Looking into a running loop.
 pub use rondel_executor::{Account, Running, Waits};
 pub use rondel_loop::{
-    Blocked, CallGraph, ChildNode, Histogram, Metrics, Notice, NoticeHandler, TaskGraph, TaskNode,
-    Watchdog, capture_call_graph,
+    Blocked, CallGraph, ChildNode, Histogram, InspectError, Inspection, Metrics, Notice,
+    NoticeHandler, TaskGraph, TaskNode, Watchdog, capture_call_graph,
 };
 
 // Synchronisation, where asyncio has it.

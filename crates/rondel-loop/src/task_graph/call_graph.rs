@@ -64,12 +64,7 @@ impl LocalLoop {
 }
 
 impl CallGraph {
-    fn of(
-        graph: &TaskGraph,
-        node: &TaskNode,
-        seen: &mut HashSet<TaskId>,
-        depth: usize,
-    ) -> Self {
+    fn of(graph: &TaskGraph, node: &TaskNode, seen: &mut HashSet<TaskId>, depth: usize) -> Self {
         let again = !seen.insert(node.info.id());
         let cut = depth >= DEEPEST && !node.awaited_by().is_empty();
         let by = if again || cut {

@@ -1,0 +1,110 @@
+//! A loop as it is at one moment, in JSON: made on its own thread.
+
+use std::time::Instant;
+
+use super::json::Json;
+use crate::local::LocalLoop;
+use crate::metrics::Metrics;
+use crate::metrics::histogram::Histogram;
+use crate::task_graph::{TaskGraph, TaskNode};
+
+/// At most so many tasks are told of one by one.
+const TASKS: usize = 10_000;
+
+/// What was seen, and when.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    pub(super) json: String,
+    pub(super) taken: Instant,
+}
+
+impl Snapshot {
+    pub(super) fn of(local: &LocalLoop) -> Self {
+        let graph = local.task_graph();
+        let mut json = Json::new();
+        json.object(|json| {
+            metrics(json, &local.metrics());
+            tasks(json, &graph);
+        });
+        Self {
+            json: json.finish(),
+            taken: graph.taken(),
+        }
+    }
+}
+
+fn metrics(json: &mut Json, metrics: &Metrics) {
+    json.name("metrics").object(|json| {
+        json.field("tasks_spawned", metrics.tasks_spawned);
+        json.field("tasks_alive", metrics.tasks_alive);
+        json.field("tasks_cancelled", metrics.tasks_cancelled);
+        json.field("cleanups", metrics.cleanups);
+        json.field("ready", metrics.ready);
+        json.field("timers", metrics.timers);
+        json.field("descriptors", metrics.descriptors);
+        json.field("watched", metrics.watched);
+        json.field("turns", metrics.turns);
+        json.field("busy", metrics.busy());
+        histogram(json, "entry_time", &metrics.entry_time);
+        histogram(json, "lag", &metrics.lag);
+        histogram(json, "turn_time", &metrics.turn_time);
+    });
+}
+
+fn histogram(json: &mut Json, name: &str, histogram: &Histogram) {
+    json.name(name).object(|json| {
+        json.field("count", histogram.count());
+        json.field("p50", histogram.quantile(0.5));
+        json.field("p99", histogram.quantile(0.99));
+        json.field("max", histogram.max());
+    });
+}
+
+fn tasks(json: &mut Json, graph: &TaskGraph) {
+    let all = graph.tasks();
+    json.name("tasks").array(all.iter().take(TASKS), task);
+    json.field("more_tasks", all.len().saturating_sub(TASKS));
+    json.name("cycles").array(graph.cycles(), |json, cycle| {
+        json.array(cycle, |json, id| json.number(id.get()));
+    });
+}
+
+fn task(json: &mut Json, node: &TaskNode) {
+    let info = node.info();
+    json.object(|json| {
+        json.field("id", info.id().get());
+        json.text_field("name", &info.name());
+        json.text_field("site", &info.spawned_at().to_string());
+        json.text_field(
+            "state",
+            if node.is_running() {
+                "running"
+            } else {
+                "waiting"
+            },
+        );
+        json.text_field("waits_for", node.waits_for());
+        json.name("awaits")
+            .array(node.awaits(), |json, id| json.number(id.get()));
+        json.name("awaited_by")
+            .array(node.awaited_by(), |json, id| json.number(id.get()));
+        if let Some(account) = info.account() {
+            json.field("polls", account.polls());
+            json.field("spent", account.spent());
+            json.field("longest", account.longest());
+            if let Some(by) = account.spawned_by() {
+                json.field("spawned_by", by.get());
+            }
+        }
+        if let Some(age) = node.age() {
+            json.field("age", age);
+        }
+        json.name("children").array(node.children(), |json, child| {
+            json.object(|json| {
+                json.text_field("name", child.info().name().unwrap_or(""));
+                json.text_field("site", &child.info().spawned_at().to_string());
+                json.text_field("waits_for", child.waits_for());
+            });
+        });
+    });
+}

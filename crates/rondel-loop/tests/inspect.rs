@@ -1,0 +1,267 @@
+//! A loop seen from outside: through its socket, from another thread or process.
+#![cfg(not(rondel_loom))]
+
+use std::future::pending;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+
+use rondel_loop::{EventLoop, LocalLoop, run, spawn, to_thread, yield_now};
+
+fn socket(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("rondel-test-{}-{name}", std::process::id()))
+}
+
+fn ask(path: &Path, request: &[u8]) -> String {
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.write_all(request).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_snapshot_names_tasks_and_what_they_wait_for() {
+    let path = socket("names");
+    run(async {
+        let inspection = LocalLoop::current().unwrap().inspect(Some(&path)).unwrap();
+        assert_eq!(inspection.path(), path);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let idler = spawn(pending::<()>()).named("an \"idler\"");
+        let there = path.clone();
+        let answer = to_thread(move || ask(&there, b"snapshot\n")).await.unwrap();
+        assert!(answer.starts_with(&format!("{{\"version\":1,\"pid\":{}", std::process::id())));
+        assert!(answer.contains("\"fresh\":true"), "{answer}");
+        assert!(answer.contains("\"name\":\"an \\\"idler\\\"\""), "{answer}");
+        assert!(
+            answer.contains("\"waits_for\":\"a job in a thread pool\""),
+            "{answer}"
+        );
+        assert!(answer.contains("\"polls\":1"), "{answer}");
+        assert!(answer.ends_with("}\n"));
+        idler.cancel();
+        drop(inspection);
+        assert!(!path.exists(), "the socket goes with the last loop");
+    })
+    .unwrap();
+}
+
+#[test]
+fn malformed_requests_do_no_harm() {
+    let path = socket("malformed");
+    run(async {
+        let _inspection = LocalLoop::current().unwrap().inspect(Some(&path)).unwrap();
+        let there = path.clone();
+        to_thread(move || {
+            for request in [
+                &b"\n"[..],
+                b"\xff\xfe\0\n",
+                b"snapshot please\n",
+                b"GET / HTTP/1.1\r\n\r\n",
+                b"snapsho\n",
+            ] {
+                let answer = ask(&there, request);
+                assert_eq!(
+                    answer,
+                    "{\"error\":\"unknown request; there is: snapshot\"}\n"
+                );
+            }
+            // One that is too long, one that goes away, one that goes away before it has asked.
+            let mut long = UnixStream::connect(&there).unwrap();
+            let _ = long.write_all(&[b'x'; 100_000]);
+            drop(long);
+            let mut rude = UnixStream::connect(&there).unwrap();
+            rude.write_all(b"snapshot\n").unwrap();
+            drop(rude);
+            drop(UnixStream::connect(&there).unwrap());
+            assert!(ask(&there, b"snapshot\r\n").contains("\"fresh\":true"));
+        })
+        .await
+        .unwrap();
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_blocked_loop_is_answered_for() {
+    let path = socket("blocked");
+    let mut lp = EventLoop::builder().watchdog(None).build().unwrap();
+    let _inspection = lp.inspect(Some(&path)).unwrap();
+    let (blocked, is_blocked) = mpsc::channel();
+    let (go_on, told_to) = mpsc::channel::<()>();
+    let client = std::thread::spawn({
+        let path = path.clone();
+        move || {
+            is_blocked.recv().unwrap();
+            let stale = ask(&path, b"snapshot\n");
+            // Again: the request that waits is not doubled.
+            let again = ask(&path, b"snapshot\n");
+            go_on.send(()).unwrap();
+            (stale, again)
+        }
+    });
+    lp.run_until_complete(async {
+        spawn(pending::<()>()).set_name("bystander");
+        // Somebody asks for a snapshot, so that there is one.
+        let there = path.clone();
+        to_thread(move || ask(&there, b"snapshot\n")).await.unwrap();
+        spawn(async move {
+            blocked.send(()).unwrap();
+            told_to.recv().unwrap();
+        })
+        .named("blocker")
+        .await
+        .unwrap();
+        yield_now().await;
+    })
+    .unwrap();
+    let (stale, again) = client.join().unwrap();
+    for answer in [&stale, &again] {
+        assert!(answer.contains("\"fresh\":false"), "{answer}");
+        assert!(answer.contains("\"running\":{\"task\":"), "{answer}");
+        assert!(
+            answer.contains("\"name\":\"blocker\",\"site\":\""),
+            "{answer}"
+        );
+        assert!(answer.contains("\"name\":\"bystander\""), "{answer}");
+    }
+}
+
+#[test]
+fn several_loops_share_a_socket() {
+    let path = socket("several");
+    let one = EventLoop::new().unwrap();
+    let first = one.inspect(Some(&path)).unwrap();
+    std::thread::Builder::new()
+        .name("other".into())
+        .spawn({
+            let path = path.clone();
+            move || {
+                run(async {
+                    let second = LocalLoop::current().unwrap().inspect(Some(&path)).unwrap();
+                    let there = path.clone();
+                    let answer = to_thread(move || ask(&there, b"snapshot\n")).await.unwrap();
+                    assert_eq!(answer.matches("\"thread\":").count(), 2, "{answer}");
+                    assert!(
+                        answer.contains("\"thread\":\"other\",\"fresh\":true"),
+                        "{answer}"
+                    );
+                    drop(second);
+                    assert!(path.exists(), "one loop is left");
+                })
+                .unwrap();
+            }
+        })
+        .unwrap()
+        .join()
+        .unwrap();
+    drop(first);
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_a_killed_process_left_behind_is_replaced() {
+    let path = socket("stale");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists(), "a socket file that nobody listens at");
+    let lp = EventLoop::new().unwrap();
+    let inspection = lp.inspect(Some(&path)).unwrap();
+    drop(inspection);
+    // What is no socket is not ours to remove.
+    std::fs::write(&path, "precious").unwrap();
+    let error = lp.inspect(Some(&path)).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with(&format!("opening {}", path.display()))
+    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// Run in a process of its own by the tests below.
+#[test]
+fn a_program_to_look_into() {
+    if std::env::var_os("RONDEL_TEST_PROGRAM").is_none() {
+        return;
+    }
+    run(async {
+        spawn(pending::<()>()).set_name("forever");
+        let local = LocalLoop::current().unwrap();
+        local.dump_on(rondel_loop::signal::Signal::USER1).unwrap();
+        println!("ready");
+        // Until the other side closes our standard input.
+        to_thread(|| std::io::stdin().read_line(&mut String::new()))
+            .await
+            .unwrap()
+            .unwrap();
+    })
+    .unwrap();
+}
+
+fn program(set: &[(&str, &str)]) -> std::process::Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_program_to_look_into", "--nocapture"])
+        .env("RONDEL_TEST_PROGRAM", "1")
+        .envs(set.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn wait_until_ready(child: &mut std::process::Child) {
+    let mut seen = Vec::new();
+    let stdout = child.stdout.as_mut().unwrap();
+    let mut byte = [0];
+    while !seen.ends_with(b"ready\n") {
+        stdout.read_exact(&mut byte).unwrap();
+        seen.push(byte[0]);
+    }
+}
+
+#[test]
+fn the_environment_opens_a_program_that_was_not_built_for_it() {
+    let directory = socket("runtime");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let mut child = program(&[
+        ("RONDEL_INSPECT", "1"),
+        ("XDG_RUNTIME_DIR", directory.to_str().unwrap()),
+    ]);
+    wait_until_ready(&mut child);
+    let path = directory.join(format!("rondel/{}.sock", child.id()));
+    let answer = ask(&path, b"snapshot\n");
+    assert!(answer.contains("\"name\":\"forever\""), "{answer}");
+    drop(child.stdin.take());
+    assert!(child.wait_with_output().unwrap().status.success());
+    assert!(!path.exists());
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn a_signal_has_everything_written_down() {
+    let mut child = program(&[]);
+    wait_until_ready(&mut child);
+    let killed = Command::new("kill")
+        .args(["-USR1", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let mut text = Vec::new();
+    let stderr = child.stderr.as_mut().unwrap();
+    let mut byte = [0];
+    while !text.ends_with(b" turns\n") {
+        stderr.read_exact(&mut byte).unwrap();
+        text.push(byte[0]);
+    }
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("* \"forever\" spawned at "), "{text}");
+    drop(child.stdin.take());
+    assert!(child.wait_with_output().unwrap().status.success());
+}
