@@ -121,7 +121,7 @@ impl LocalLoop {
     ///
     /// A task that awaits another alone, or wants a lock, is always known to. Who awaits several tasks at once, who holds a
     /// lock, which children a group has, how often a task was polled: that is known while [accounts](LocalLoop::set_accounts)
-    /// are kept, or debug mode is on.
+    /// are kept, or debug mode is on. Who holds a lock, in release builds, only with the feature `holders`.
     ///
     /// ```
     /// use rondel_loop::{LocalLoop, spawn, yield_now};

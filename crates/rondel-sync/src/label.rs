@@ -2,7 +2,7 @@
 //!
 //! This crate knows no executor. One that can say which task runs, and note what it waits for, [connects](connect) here once for the
 //! whole process; then every future of this crate that answers `Pending` says what it waits for. With
-//! [`track_holders`] it also notes who holds each lock, so that a circle of tasks that wait for each other's locks can be found.
+//! [`track_holders`], in debug builds or with the feature `holders`, it also notes who holds each lock, so that a circle of tasks that wait for each other's locks can be found.
 //!
 //! The single-threaded primitives take part, those of `shared` do not: who waits there waits for another thread.
 //!
@@ -30,6 +30,7 @@
 //! assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
 //! let (awaited, which) = LAST.get().unwrap();
 //! assert_eq!(awaited, label::Awaited::Lock);
+//! # #[cfg(any(debug_assertions, feature = "holders"))]
 //! assert_eq!(label::holder(which), Some(7), "the task that has the lock");
 //! drop(held);
 //! ```
@@ -94,6 +95,9 @@ impl fmt::Display for Connected {
 
 impl Error for Connected {}
 
+/// Even a look at a flag would make a lock that nobody waits for cost twice as much.
+const CAN_TRACK: bool = cfg!(any(debug_assertions, feature = "holders"));
+
 static LABELS: OnceLock<Labels> = OnceLock::new();
 static TRACKED: AtomicBool = AtomicBool::new(false);
 
@@ -112,6 +116,8 @@ pub fn connect(labels: Labels) -> Result<(), Connected> {
 
 /// Whether who holds a lock is noted from now on, in the whole process. Default: no. It costs an entry in a table for each lock
 /// held.
+///
+/// Only in debug builds, and with the feature `holders`; otherwise it does nothing.
 pub fn track_holders(on: bool) {
     TRACKED.store(on, Ordering::Relaxed);
 }
@@ -147,7 +153,7 @@ pub(crate) fn waits(awaited: Awaited, number: u32) {
 #[inline]
 pub(crate) fn holds<T>(of: &T) {
     // Relaxed: nothing is ordered by it; noted late is noted soon enough.
-    if TRACKED.load(Ordering::Relaxed) {
+    if CAN_TRACK && TRACKED.load(Ordering::Relaxed) {
         note(number(of));
     }
 }
@@ -155,7 +161,7 @@ pub(crate) fn holds<T>(of: &T) {
 /// A lock is free again.
 #[inline]
 pub(crate) fn lets_go<T>(of: &T) {
-    if TRACKED.load(Ordering::Relaxed) {
+    if CAN_TRACK && TRACKED.load(Ordering::Relaxed) {
         forget(number(of));
     }
 }
