@@ -216,3 +216,20 @@ fn philosophers_starve_in_a_circle_and_eat_in_an_order() {
     }
     assert_eq!(meals, expected);
 }
+
+#[test]
+fn programs_that_hang_say_why() {
+    let printed = run_to_end(example("hanging").env("RONDEL_CLOCK", "real"));
+    let lines = lines(&printed);
+    let has = |words: &str| lines.iter().any(|line| line.contains(words));
+    assert!(
+        has("cycle: transfer there -> transfer back -> transfer there"),
+        "{printed}"
+    );
+    assert!(has("\"consumer\" spawned at"), "{printed}");
+    assert!(
+        has("has been blocked for 0.") && has("by \"hog\" spawned at"),
+        "{printed}"
+    );
+    assert_eq!(lines.last().unwrap(), "it goes on");
+}

@@ -27,7 +27,7 @@ pub(crate) fn top(target: &Target, interval: Duration, frames: Option<u64>) -> R
         None
     };
     let mut before = Before::default();
-    let mut left = frames.unwrap_or(if screen.is_some() { u64::MAX } else { 1 });
+    let mut left = frames.unwrap_or_else(|| if screen.is_some() { u64::MAX } else { 1 });
     loop {
         let process = target.snapshot()?;
         let (width, height) = screen.as_ref().map_or(PAGE, |_| page());

@@ -300,3 +300,38 @@ fn figures_count_what_there_is() {
     assert_eq!(metrics.entry_time.count(), 0, "nobody asked for times");
     timer.cancel();
 }
+
+/// Run in a process of its own by the test below.
+#[test]
+fn a_slow_program() {
+    if std::env::var_os("RONDEL_TEST_PROGRAM").is_some() {
+        rondel_loop::run(async {
+            spawn(async { hog(Duration::from_millis(110)) })
+                .named("hog")
+                .await
+                .unwrap();
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn the_environment_turns_debug_mode_on() {
+    let stderr = |debug: &str| {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "a_slow_program", "--nocapture"])
+            .env("RONDEL_TEST_PROGRAM", "1")
+            .env("RONDEL_DEBUG", debug)
+            .env("RONDEL_WATCHDOG", "0")
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let text = stderr("1");
+    assert!(
+        text.contains("rondel: executing \"hog\" spawned at "),
+        "{text}"
+    );
+    assert_eq!(stderr("0"), "");
+}
