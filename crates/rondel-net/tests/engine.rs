@@ -8,11 +8,12 @@ use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use pair::*;
 use proptest::prelude::*;
-use rondel_loop::{run, spawn, yield_now};
+use rondel_loop::{run, spawn, to_thread, yield_now};
 use rondel_net::{ConnectionLost, StreamWriter, WriteError};
 
 #[test]
@@ -609,6 +610,29 @@ fn a_lost_peer_raises_no_signal() {
         writer
             .write_vectored(&[IoSlice::new(b"a"), IoSlice::new(b"b")])
             .unwrap_err();
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_rest_of_a_single_write_that_went_out_short_at_the_end_of_its_turn_is_sent_on() {
+    run(async {
+        let (_reader, writer, mut peer) = narrow_split_pair();
+        // Too short to be sent at once, too long for the buffers: what is sent at the end of this turn is sent short, and
+        // nobody asks for the rest.
+        let bytes = pattern(0, 15 * 1024);
+        writer.write(&bytes).unwrap();
+        assert_eq!(writer.buffered(), bytes.len());
+        yield_now().await;
+        let left = writer.buffered();
+        assert!(left > 0 && left < bytes.len(), "not short: {left} left");
+        let received = to_thread(move || {
+            let mut received = vec![0; 15 * 1024];
+            peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            peer.read_exact(&mut received).map(|()| received)
+        });
+        assert!(received.await.unwrap().unwrap() == bytes);
+        assert_eq!(writer.buffered(), 0);
     })
     .unwrap();
 }
