@@ -49,7 +49,10 @@ pub use process::{
     SpawnError, Stdio, SubprocessProtocol, SubprocessRef, SubprocessTransport, Wait,
     subprocess_exec, subprocess_shell,
 };
-pub use resolver::{LookUp, Resolve, ResolveError, ResolveErrorKind, Resolver, Resolving, resolve};
+pub use resolver::{
+    LookUp, NameInfo, NameInfoError, NameInfoOptions, Resolve, ResolveError, ResolveErrorKind,
+    Resolver, Resolving, name_info, resolve,
+};
 #[cfg(feature = "fs")]
 #[cfg_attr(docsrs, doc(cfg(feature = "fs")))]
 pub use send_file::{

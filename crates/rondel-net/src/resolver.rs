@@ -5,6 +5,7 @@
 
 mod error;
 mod literal;
+mod name_info;
 mod under_way;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use std::task::{Context, Poll};
 use rondel_executor::Waits;
 
 pub use error::{ResolveError, ResolveErrorKind};
+pub use name_info::{NameInfo, NameInfoError, NameInfoOptions, name_info};
 
 use under_way::{Found, Shared, Ticket};
 

@@ -628,7 +628,8 @@ fn the_rest_of_a_single_write_that_went_out_short_at_the_end_of_its_turn_is_sent
         assert!(left > 0 && left < bytes.len(), "not short: {left} left");
         let received = to_thread(move || {
             let mut received = vec![0; 15 * 1024];
-            peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            peer.set_read_timeout(Some(Duration::from_secs(20)))
+                .unwrap();
             peer.read_exact(&mut received).map(|()| received)
         });
         assert!(received.await.unwrap().unwrap() == bytes);

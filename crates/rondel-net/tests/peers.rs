@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use recorder::*;
 use rondel_loop::{run, to_thread};
-use rondel_net::{Protocol, Transport, create_connection, create_server};
+use rondel_net::{
+    NameInfoOptions, Protocol, Transport, create_connection, create_server, name_info,
+};
 
 const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
@@ -197,6 +199,37 @@ fn curl_gets_a_page() {
         assert_eq!(page.len(), 400_000);
         assert!(page.starts_with("a round\n") && page.ends_with("a round\n"));
         assert!(server.shutdown(Duration::from_secs(60)).await.is_clean());
+    })
+    .unwrap();
+}
+
+#[test]
+fn addresses_are_named_as_python_names_them() {
+    if !has_peer("python3") {
+        return;
+    }
+    run(async {
+        let program = "import socket, sys\n\
+             for host, port, flags in [('127.0.0.1', 80, 0), ('127.0.0.1', 80, 1), ('127.0.0.1', 53, 3), ('::1', 22, 2)]:\n\
+             \u{20}   print(*socket.getnameinfo((host, port), flags))";
+        let expected = output(python(program, 0)).await;
+        let plain = NameInfoOptions::new();
+        let mut ours = String::new();
+        for (address, options) in [
+            ("127.0.0.1:80", plain),
+            ("127.0.0.1:80", plain.numeric_host(true)),
+            ("127.0.0.1:53", plain.numeric_host(true).numeric_service(true)),
+            ("[::1]:22", plain.numeric_service(true)),
+        ] {
+            let info = name_info(address.parse().unwrap(), options).await.unwrap();
+            ours += &format!("{} {}\n", info.host, info.service);
+        }
+        assert_eq!(ours, expected);
+        // TEST-NET-1 (RFC 5737): nobody's, so it has no name, or nobody says so.
+        let nobody = "192.0.2.1:9".parse().unwrap();
+        let error = name_info(nobody, plain.name_required(true)).await.unwrap_err();
+        assert_eq!(error.address(), nobody);
+        assert!(error.to_string().starts_with("name 192.0.2.1:9: "), "{error}");
     })
     .unwrap();
 }
