@@ -89,7 +89,7 @@ pub use udp::{
 #[cfg(feature = "unix")]
 #[cfg_attr(docsrs, doc(cfg(feature = "unix")))]
 pub use unix::{
-    PeerCredentials, ToUnixAddr, UnixListenOptions, UnixListener, UnixStream,
+    PeerCredentials, ToUnixAddr, UnixDatagram, UnixListenOptions, UnixListener, UnixStream,
     create_unix_connection, create_unix_server, open_unix_connection, peer_credentials,
     start_unix_server,
 };

@@ -1,8 +1,10 @@
-//! Unix sockets: streams and listeners, by path or abstract name.
+//! Unix sockets: streams, listeners and datagrams, by path or abstract name.
 
 mod addr;
+mod ancillary;
 mod connect;
 mod credentials;
+mod datagram;
 mod listener;
 mod serve;
 mod socket_file;
@@ -11,6 +13,7 @@ mod stream;
 pub use addr::ToUnixAddr;
 pub use connect::{create_unix_connection, open_unix_connection};
 pub use credentials::{PeerCredentials, peer_credentials};
+pub use datagram::UnixDatagram;
 pub use listener::{UnixListenOptions, UnixListener};
 pub use serve::{create_unix_server, start_unix_server};
 pub use stream::UnixStream;

@@ -39,12 +39,17 @@ impl SocketFile {
 
 /// Removes the socket file at `path` if nobody listens there any more. What is not a socket stays.
 pub(super) fn remove_stale(path: &Path) -> io::Result<()> {
+    remove_stale_of(path, Type::STREAM)
+}
+
+/// The same for sockets of this type.
+pub(super) fn remove_stale_of(path: &Path, kind: Type) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.file_type().is_socket() => {}
         // Nothing there, or nothing to be removed, which binding will say.
         _ => return Ok(()),
     }
-    if is_served(path)? {
+    if is_served(path, kind)? {
         return Ok(());
     }
     match fs::remove_file(path) {
@@ -54,8 +59,8 @@ pub(super) fn remove_stale(path: &Path) -> io::Result<()> {
 }
 
 /// Whether somebody listens at `path`. The only way to know is to connect.
-fn is_served(path: &Path) -> io::Result<bool> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+fn is_served(path: &Path, kind: Type) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, kind, None)?;
     // A backlog that is full is no reason to wait.
     socket.set_nonblocking(true)?;
     let outcome = socket.connect(&SockAddr::unix(path)?);

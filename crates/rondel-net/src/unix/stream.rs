@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -18,6 +18,7 @@ use crate::stream::writer::{StreamWriter, write_all};
 use crate::transport::kind::AnyProtocol;
 use crate::transport::protocol_ref::ProtocolRef;
 use crate::transport::{Transport, attach};
+use crate::unix::ancillary;
 use crate::unix::credentials::{PeerCredentials, peer_credentials};
 
 /// A Unix stream connection, for both directions at once: every method takes `&self`. It is what
@@ -234,6 +235,70 @@ impl UnixStream {
     /// As [`peer_credentials`]; `NotConnected` if it is closed.
     pub fn peer_cred(&self) -> io::Result<PeerCredentials> {
         self.with_fd(peer_credentials)
+    }
+
+    /// Sends `bytes` and, with the first of them, `descriptors`, at most 253: the receiver gets duplicates. Waits for what is
+    /// queued to be sent, and for room. asyncio has `socket.send_fds` for that, which blocks.
+    ///
+    /// # Errors
+    /// `InvalidInput` for no bytes at all, or too many descriptors; what the system says.
+    ///
+    /// # Cancel safety
+    /// Dropped, it may have sent the descriptors and a part of the bytes.
+    ///
+    /// ```
+    /// use rondel_net::UnixStream;
+    /// use std::{fs::File, io::Read, os::fd::AsFd};
+    ///
+    /// # rondel_loop::run(async {
+    /// let (one, other) = UnixStream::pair()?;
+    /// let file = File::open("Cargo.toml")?;
+    /// one.send_with_fds(b"a file", &[file.as_fd()]).await?;
+    /// let mut buffer = [0; 16];
+    /// let (count, mut files) = other.recv_with_fds(&mut buffer).await?;
+    /// assert_eq!(&buffer[..count], b"a file");
+    /// let mut text = String::new();
+    /// File::from(files.remove(0)).read_to_string(&mut text)?;
+    /// assert!(text.starts_with("[package]"));
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[doc(alias = "SCM_RIGHTS")]
+    pub async fn send_with_fds(
+        &self,
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "descriptors travel with at least one byte",
+            ));
+        }
+        self.flush().await?;
+        let registration = self.connection().open_registration()?;
+        let count = poll_fn(|cx| {
+            registration.poll_write_with(cx, |fd| ancillary::send(fd, bytes, descriptors, None))
+        })
+        .await?;
+        self.write_all(&bytes[count..]).await?;
+        Ok(())
+    }
+
+    /// Receives bytes, and the descriptors that came with them, close-on-exec. 0 bytes: the peer has ended its side. The other
+    /// ways to read close what comes along. What was sent with descriptors begins a read of its own.
+    ///
+    /// # Errors
+    /// What the system says; and if descriptors were lost because this process may open no more: those that came are closed.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, it has received nothing.
+    pub async fn recv_with_fds(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+        let registration = self.connection().open_registration()?;
+        let arrived =
+            poll_fn(|cx| registration.poll_read_with(cx, |fd| ancillary::receive(fd, buffer)))
+                .await?;
+        Ok((arrived.count, arrived.descriptors))
     }
 
     /// Calls `look` with the socket, for options that have no method here; see the crate `socket2`.
