@@ -300,12 +300,18 @@ fn listeners_of_both_families_share_a_port_if_told_to() {
     run(async {
         let options = ListenOptions::new().only_v6(true).backlog(5);
         let any = SocketAddr::from(([0u16; 8], 0));
-        let v6 = match options.bind(any) {
-            Ok(listener) => listener,
-            Err(error) => return println!("no IPv6 here: {error}"),
-        };
-        let v4 = SocketAddr::from(([0, 0, 0, 0], v6.local_addr().port()));
-        let _v4 = options.bind(v4).unwrap();
+        // The port that the system has chosen may be in use, for IPv4, by another test.
+        for attempt in 1.. {
+            let v6 = match options.bind(any) {
+                Ok(listener) => listener,
+                Err(error) => return println!("no IPv6 here: {error}"),
+            };
+            let v4 = SocketAddr::from(([0, 0, 0, 0], v6.local_addr().port()));
+            match options.bind(v4) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse && attempt < 20 => {}
+                bound => return drop(bound.unwrap()),
+            }
+        }
     })
     .unwrap();
 }
