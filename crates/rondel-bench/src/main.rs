@@ -11,6 +11,7 @@ mod process;
 mod report;
 mod stats;
 mod suite;
+mod tls;
 mod workloads;
 
 use std::process::ExitCode;

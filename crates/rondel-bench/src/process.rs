@@ -102,6 +102,25 @@ pub(crate) fn cpu_time_of(pid: Pid) -> Result<Duration, Error> {
     )))
 }
 
+/// The resident memory of another process, in bytes.
+pub(crate) fn resident_of(pid: Pid) -> Result<usize, Error> {
+    let path = format!("/proc/{}/statm", pid.as_raw_nonzero());
+    let doing = format!("read {path}");
+    let text = std::fs::read_to_string(path).map_err(Error::during(&doing))?;
+    let pages = text.split_whitespace().nth(1).and_then(|p| p.parse().ok());
+    let pages: usize = pages.ok_or_else(|| Error::new(format!("{doing}: {text:?}")))?;
+    Ok(pages * rustix::param::page_size())
+}
+
+/// Allows this process as many descriptors as it may have.
+pub(crate) fn allow_descriptors() -> Result<(), Error> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).map_err(Error::during("raise the limit of descriptors"))
+}
+
 fn read_clock(clock: libc::clockid_t) -> io::Result<Duration> {
     let mut time = libc::timespec {
         tv_sec: 0,

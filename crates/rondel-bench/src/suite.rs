@@ -8,8 +8,9 @@ use std::time::Duration;
 use crate::contenders::Contender;
 use crate::figure::Record;
 use crate::load::Ready;
-use crate::process::{Core, Error, die_with_parent, output_of, pin};
+use crate::process::{Core, Error, allow_descriptors, die_with_parent, output_of, pin};
 use crate::report::{Results, Row};
+use crate::tls;
 use crate::workloads::net::Net;
 use crate::workloads::{Kind, Scale, Workload};
 
@@ -138,6 +139,7 @@ pub(crate) fn records_of(output: &str, workload: &Workload) -> Result<Vec<Record
 pub(crate) fn child(contender: &Contender, workload: &Workload, scale: Scale) -> Result<(), Error> {
     die_with_parent()?;
     pin(Core::Contender)?;
+    allow_descriptors()?;
     let lacking = || Error::new(format!("{} does not do {}", contender.name, workload.name));
     match workload.kind {
         Kind::Micro(micro) => {
@@ -155,7 +157,13 @@ pub(crate) fn child(contender: &Contender, workload: &Workload, scale: Scale) ->
             let socket = bind(contender).map_err(Error::during("bind on loopback"))?;
             serve(socket).map_err(Error::during(format_args!("serve {}", workload.name)))
         }
-        Kind::Net(Net::Echo { .. } | Net::Churn { .. }) => {
+        Kind::Net(Net::Tls { .. } | Net::Handshake { .. }) => {
+            let serve = contender.serve_tls.ok_or_else(lacking)?;
+            let config = tls::server_config()?;
+            let listener = listen(contender).map_err(Error::during("listen on loopback"))?;
+            serve(listener, config).map_err(Error::during(format_args!("serve {}", workload.name)))
+        }
+        Kind::Net(Net::Echo { .. } | Net::Churn { .. } | Net::Idle { .. }) => {
             let serve = contender.serve.ok_or_else(lacking)?;
             let listener = listen(contender).map_err(Error::during("listen on loopback"))?;
             serve(listener).map_err(Error::during(format_args!("serve {}", workload.name)))

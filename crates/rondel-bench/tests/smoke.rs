@@ -31,7 +31,7 @@ const MICRO: [(&str, &[&str]); 20] = [
     ("taskgroup", &["rate 1/s"]),
     ("group_futures", &["rate 1/s"]),
 ];
-const NET: [&str; 11] = [
+const NET: [&str; 14] = [
     "echo_16B_c1",
     "echo_16B_c50",
     "echo_16B_c500",
@@ -43,6 +43,9 @@ const NET: [&str; 11] = [
     "echo_100K_c500",
     "churn",
     "udp_512B",
+    "tls_1K_c50",
+    "tls_16K_c50",
+    "tls_handshake",
 ];
 const NET_METRICS: &[&str] = &["rate 1/s", "p50 us", "p99 us", "cpu us"];
 const RUNTIMES: [&str; 4] = ["rondel", "tokio", "smol", "monoio"];
@@ -131,7 +134,8 @@ fn every_server_does_every_network_workload() {
     let figures = figures(&["net"]);
     for runtime in SERVERS {
         for workload in NET {
-            if (runtime, workload) == ("tokio-tuned", "udp_512B") {
+            let lacks_tls = !["tokio", "smol"].contains(&runtime) && workload.starts_with("tls_");
+            if lacks_tls || (runtime, workload) == ("tokio-tuned", "udp_512B") {
                 // At its best it would be the same.
                 continue;
             }

@@ -22,6 +22,7 @@ pub(super) const CONTENDER: Contender = Contender {
     micro: no_job,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
+    serve_tls: None,
 };
 
 const EVENTS: usize = 1024;

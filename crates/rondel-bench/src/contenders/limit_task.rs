@@ -20,6 +20,7 @@ pub(super) const CONTENDER: Contender = Contender {
     micro: task_jobs::<Smallest>,
     serve: None,
     serve_datagrams: None,
+    serve_tls: None,
 };
 
 enum Entry {

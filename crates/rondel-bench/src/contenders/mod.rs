@@ -14,10 +14,12 @@ mod tokio_tuned;
 use std::future::Future;
 use std::io;
 use std::net::{TcpListener, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use rustls::ServerConfig;
 
 use crate::workloads::net::Net;
 use crate::workloads::{Job, Kind, Micro, Workload};
@@ -43,6 +45,8 @@ pub(crate) struct Contender {
     pub(crate) serve: Option<fn(TcpListener) -> io::Result<()>>,
     /// The same for datagrams.
     pub(crate) serve_datagrams: Option<fn(UdpSocket) -> io::Result<()>>,
+    /// The same inside TLS.
+    pub(crate) serve_tls: Option<fn(TcpListener, Arc<ServerConfig>) -> io::Result<()>>,
 }
 
 /// They are told apart by their names.
@@ -72,7 +76,10 @@ impl Contender {
         match workload.kind {
             Kind::Micro(micro) => self.job(micro).is_some(),
             Kind::Net(Net::Datagrams { .. }) => self.serve_datagrams.is_some(),
-            Kind::Net(Net::Echo { .. } | Net::Churn { .. }) => self.serve.is_some(),
+            Kind::Net(Net::Tls { .. } | Net::Handshake { .. }) => self.serve_tls.is_some(),
+            Kind::Net(Net::Echo { .. } | Net::Churn { .. } | Net::Idle { .. }) => {
+                self.serve.is_some()
+            }
         }
     }
 }

@@ -32,6 +32,7 @@ pub(super) const CONTENDER: Contender = Contender {
     micro: most_jobs::<Monoio>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
+    serve_tls: None,
 };
 
 /// More than the submissions of one turn at 500 connections, so that the ring never overflows.

@@ -4,14 +4,18 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::rondel::net::{
-    Command, Protocol, RecvBatch, ServerOptions, TcpListener, TcpStream, Transport, UdpSocket,
+    Command, Protocol, RecvBatch, ServerOptions, StreamReader, StreamWriter, TcpListener,
+    TcpStream, Transport, UdpSocket, tls::ServerTls,
 };
 use ::rondel::poll::Epoll;
 use ::rondel::sync::{Mutex, Semaphore, broadcast, mpsc};
 use ::rondel::{EventLoop, JoinError, RunOptions, Runner, Task, TaskSet, gather, task_group};
+
+use rustls::ServerConfig;
 
 use super::{
     Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, Locks, Pool, Processes, Tasks,
@@ -25,6 +29,7 @@ pub(super) const CONTENDER: Contender = Contender {
     micro: all_jobs::<Rondel>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
+    serve_tls: Some(serve_tls),
 };
 
 /// Datagrams received and sent by one system call, at most.
@@ -37,6 +42,7 @@ pub(super) const PROTOCOL: Contender = Contender {
     micro: super::no_job,
     serve: Some(serve_protocol),
     serve_datagrams: None,
+    serve_tls: Some(serve_protocol_tls),
 };
 
 struct Rondel;
@@ -210,6 +216,32 @@ fn serve_protocol(listener: net::TcpListener) -> io::Result<()> {
     })
 }
 
+fn serve_tls(listener: net::TcpListener, config: Arc<ServerConfig>) -> io::Result<()> {
+    run_server(async {
+        let listener = TcpListener::from_std(listener)?;
+        ServerOptions::new()
+            .tls(ServerTls::from(config))
+            // A client that leaves without a farewell is no failure here.
+            .serve_on(
+                async |reader, writer| drop(echo_streams(reader, writer).await),
+                [listener],
+            )
+            .serve_forever()
+            .await
+    })
+}
+
+fn serve_protocol_tls(listener: net::TcpListener, config: Arc<ServerConfig>) -> io::Result<()> {
+    run_server(async {
+        let listener = TcpListener::from_std(listener)?;
+        ServerOptions::new()
+            .tls(ServerTls::from(config))
+            .serve_protocol_on(|| Echo, [listener])
+            .serve_forever()
+            .await
+    })
+}
+
 fn serve_datagrams(socket: net::UdpSocket) -> io::Result<()> {
     run_server(async {
         let socket = UdpSocket::from_std(socket)?;
@@ -246,6 +278,18 @@ impl Protocol for Echo {
     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
         // What fails is told by `connection_lost`, for which there is nothing to do.
         let _ = transport.write(data);
+    }
+}
+
+async fn echo_streams(mut reader: StreamReader, writer: StreamWriter) -> io::Result<()> {
+    loop {
+        let received = reader
+            .receive(|bytes| writer.write(bytes).map(|_| bytes.len()))
+            .await??;
+        if received == 0 {
+            return Ok(());
+        }
+        writer.drain().await?;
     }
 }
 

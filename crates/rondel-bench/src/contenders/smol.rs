@@ -4,14 +4,17 @@
 use std::future::Future;
 use std::io;
 use std::net;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel as channel;
 use async_executor::{LocalExecutor, StaticLocalExecutor};
 use async_lock::{Mutex, Semaphore};
+use futures_rustls::TlsAcceptor;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
+use rustls::ServerConfig;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream, UdpSocket};
 use smol::process::Command;
@@ -29,6 +32,7 @@ pub(super) const CONTENDER: Contender = Contender {
     micro: all_jobs::<Smol>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
+    serve_tls: Some(serve_tls),
 };
 
 thread_local! {
@@ -186,6 +190,31 @@ fn serve_datagrams(socket: net::UdpSocket) -> io::Result<()> {
         loop {
             let (received, peer) = socket.recv_from(&mut buffer).await?;
             socket.send_to(&buffer[..received], peer).await?;
+        }
+    })
+}
+
+fn serve_tls(listener: net::TcpListener, config: Arc<ServerConfig>) -> io::Result<()> {
+    Smol::run(async {
+        let listener = TcpListener::try_from(listener)?;
+        let acceptor = TlsAcceptor::from(config);
+        loop {
+            let (stream, _) = listener.accept().await?;
+            let acceptor = acceptor.clone();
+            Smol::spawn(async move {
+                stream.set_nodelay(true)?;
+                let mut stream = acceptor.accept(stream).await?;
+                let mut buffer = vec![0; IDIOMATIC_BUFFER];
+                loop {
+                    let received = stream.read(&mut buffer).await?;
+                    if received == 0 {
+                        return stream.close().await;
+                    }
+                    stream.write_all(&buffer[..received]).await?;
+                    stream.flush().await?;
+                }
+            })
+            .detach();
         }
     })
 }

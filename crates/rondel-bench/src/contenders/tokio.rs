@@ -3,14 +3,17 @@
 use std::future::Future;
 use std::io;
 use std::net;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::process::Command;
 use tokio::runtime::LocalRuntime;
 use tokio::sync::{Mutex, Semaphore, broadcast, mpsc};
 use tokio::task::{self, JoinError, JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks, Pool,
@@ -24,6 +27,7 @@ pub(super) const CONTENDER: Contender = Contender {
     micro: all_jobs::<Tokio>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
+    serve_tls: Some(serve_tls),
 };
 
 pub(super) fn runtime() -> LocalRuntime {
@@ -186,6 +190,30 @@ fn serve_datagrams(socket: net::UdpSocket) -> io::Result<()> {
         loop {
             let (received, peer) = socket.recv_from(&mut buffer).await?;
             socket.send_to(&buffer[..received], peer).await?;
+        }
+    })
+}
+
+fn serve_tls(listener: net::TcpListener, config: Arc<ServerConfig>) -> io::Result<()> {
+    runtime().block_on(async {
+        let listener = TcpListener::from_std(listener)?;
+        let acceptor = TlsAcceptor::from(config);
+        loop {
+            let (stream, _) = listener.accept().await?;
+            let acceptor = acceptor.clone();
+            task::spawn_local(async move {
+                stream.set_nodelay(true)?;
+                let mut stream = acceptor.accept(stream).await?;
+                let mut buffer = vec![0; IDIOMATIC_BUFFER];
+                loop {
+                    let received = stream.read(&mut buffer).await?;
+                    if received == 0 {
+                        return stream.shutdown().await;
+                    }
+                    stream.write_all(&buffer[..received]).await?;
+                    stream.flush().await?;
+                }
+            });
         }
     })
 }

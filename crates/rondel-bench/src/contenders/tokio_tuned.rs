@@ -20,6 +20,7 @@ pub(super) const CONTENDER: Contender = Contender {
     micro: no_job,
     serve: Some(serve),
     serve_datagrams: None,
+    serve_tls: None,
 };
 
 thread_local! {

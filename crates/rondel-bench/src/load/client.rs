@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::buffer::spare_capacity;
@@ -13,8 +14,12 @@ use rustix::net::sockopt::set_tcp_nodelay;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{bind, connect, recv, send, socket_with};
 
+use rustls::ClientConfig;
+
+use super::session::Session;
 use crate::histogram::Histogram;
 use crate::process::Error;
+use crate::tls::client_config;
 use crate::workloads::net::Net;
 
 /// No answer from any connection for so long is an error, not a slow server.
@@ -38,11 +43,16 @@ pub(super) struct Client {
     table: Vec<u8>,
     buffer: Vec<u8>,
     events: Vec<Event>,
+    tls: Option<Arc<ClientConfig>>,
+    /// Connections that have been used once.
+    idle: Vec<OwnedFd>,
 }
 
 struct Connection {
     /// None between two requests that each have a connection of their own.
     socket: Option<OwnedFd>,
+    /// What is inside, if it is inside TLS.
+    tls: Option<Box<Session>>,
     request: Request,
 }
 
@@ -68,12 +78,15 @@ impl Client {
             table: random_bytes(net.bytes() + OFFSETS),
             buffer: vec![0; RECEIVE_BUFFER],
             events: Vec::with_capacity(EVENTS),
+            tls: net.is_tls().then(client_config).transpose()?,
+            idle: Vec::new(),
         };
         let bytes = net.bytes();
         for index in 0..net.connections() {
-            let socket = match net {
-                Net::Echo { .. } | Net::Datagrams { .. } => Some(client.open(index)?),
-                Net::Churn { .. } => None,
+            let (socket, tls) = if net.is_churn() {
+                (None, None)
+            } else {
+                (Some(client.open(index)?), client.session()?)
             };
             let idle = Request {
                 offset: 0,
@@ -83,10 +96,45 @@ impl Client {
             };
             client.connections.push(Connection {
                 socket,
+                tls,
                 request: idle,
             });
         }
         Ok(client)
+    }
+
+    /// Opens so many connections more, and has each answered once: they stay, and do nothing.
+    pub(super) fn open_idle(&mut self, count: usize) -> Result<(), Error> {
+        for _ in 0..count {
+            let socket = self.plain_socket()?;
+            let mut answer = [0];
+            send(&socket, &[b'?'], SendFlags::NOSIGNAL)
+                .and_then(|_| recv(&socket, &mut answer, RecvFlags::empty()))
+                .map_err(Error::during("use a connection once"))?;
+            if answer != [b'?'] {
+                return Err(Error::new(
+                    "a connection that is to be idle was not answered",
+                ));
+            }
+            self.idle.push(socket);
+        }
+        Ok(())
+    }
+
+    fn plain_socket(&self) -> Result<OwnedFd, Error> {
+        let open = || {
+            let stream = SocketType::STREAM;
+            let socket = socket_with(AddressFamily::INET, stream, SocketFlags::CLOEXEC, None)?;
+            connect(&socket, &self.server)?;
+            Ok::<_, Errno>(socket)
+        };
+        open().map_err(Error::during(format_args!("connect to {}", self.server)))
+    }
+
+    /// A session for a new connection, if it is to be inside TLS.
+    fn session(&self) -> Result<Option<Box<Session>>, Error> {
+        let session = self.tls.as_ref().map(Session::begin).transpose()?;
+        Ok(session.map(Box::new))
     }
 
     /// Starts the first request of each connection, none beyond the `last`-th.
@@ -123,6 +171,13 @@ impl Client {
         latencies: &mut Histogram,
     ) -> Result<(), Error> {
         let bytes = self.net.bytes();
+        if let Some(tls) = &self.connections[index].tls
+            && tls.is_at_rest()
+            && self.connections[index].request.received == bytes
+            && self.started == last
+        {
+            return Ok(());
+        }
         // One receive an event takes all that is there: an answer is shorter than the buffer.
         let mut readable = !flags.difference(EventFlags::OUT).is_empty();
         loop {
@@ -141,8 +196,8 @@ impl Client {
             connection.receive(&self.table, bytes, &mut self.buffer)?;
             if connection.request.received == bytes {
                 latencies.record(connection.request.since.elapsed());
-                if let Net::Churn { .. } = self.net {
-                    connection.socket = None;
+                if self.net.is_churn() {
+                    connection.close();
                 }
             }
         }
@@ -154,6 +209,7 @@ impl Client {
         self.started += 1;
         if self.connections[index].socket.is_none() {
             self.connections[index].socket = Some(self.open(index)?);
+            self.connections[index].tls = self.session()?;
         }
         let offset = (self.started as usize).wrapping_mul(31) % OFFSETS;
         self.connections[index].request = Request {
@@ -170,10 +226,10 @@ impl Client {
         let open = || {
             let kind = match self.net {
                 Net::Datagrams { .. } => SocketType::DGRAM,
-                Net::Echo { .. } | Net::Churn { .. } => SocketType::STREAM,
+                _ => SocketType::STREAM,
             };
             let socket = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
-            if let Net::Churn { .. } = self.net {
+            if self.net.is_churn() {
                 // A port lingers after its connection (TIME-WAIT, RFC 9293), and an address has only
                 // 28k of them: the next connection comes from the next address of 127.0.0.0/8.
                 let [_, a, b, c] = (self.started as u32 % 0xff_fffe + 1).to_be_bytes();
@@ -198,11 +254,23 @@ impl Client {
 }
 
 impl Connection {
+    /// With the farewell that TLS wants.
+    fn close(&mut self) {
+        if let (Some(mut tls), Some(socket)) = (self.tls.take(), self.socket.take()) {
+            tls.end(&socket);
+        }
+        self.socket = None;
+    }
+
     fn send(&mut self, table: &[u8], bytes: usize) -> Result<(), Error> {
         let (Some(socket), request) = (&self.socket, &mut self.request) else {
             return Ok(());
         };
         let message = &table[request.offset..request.offset + bytes];
+        if let Some(tls) = &mut self.tls {
+            request.sent += tls.send(&message[request.sent..], socket)?;
+            return Ok(());
+        }
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         while request.sent < bytes {
             match send(socket, &message[request.sent..], flags) {
@@ -219,6 +287,11 @@ impl Connection {
         let (Some(socket), request) = (&self.socket, &mut self.request) else {
             return Ok(());
         };
+        if let Some(tls) = &mut self.tls {
+            let expected = &table[request.offset + request.received..request.offset + bytes];
+            request.received += tls.receive(expected, buffer, socket)?;
+            return Ok(());
+        }
         let received = match recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
             Ok((0, _)) => return Err(Error::new("the server closed a connection")),
             Ok((received, _)) => received,

@@ -6,6 +6,7 @@
 
 mod client;
 mod server;
+mod session;
 
 pub(crate) use server::Ready;
 
@@ -14,9 +15,9 @@ use std::time::{Duration, Instant};
 use client::Client;
 use server::Server;
 
-use crate::figure::{CPU, Figure, P50, P99, RATE, Record};
+use crate::figure::{CPU, Figure, MEM, P50, P99, RATE, Record};
 use crate::histogram::Histogram;
-use crate::process::{Core, Error, die_with_parent, pin};
+use crate::process::{Core, Error, allow_descriptors, die_with_parent, pin};
 use crate::workloads::net::Net;
 use crate::workloads::{Kind, Scale, Workload};
 
@@ -46,6 +47,7 @@ pub(crate) fn run(
         )));
     };
     die_with_parent()?;
+    allow_descriptors()?;
     // The server pins itself; a tool around it stays free.
     let server = Server::start(command)?;
     pin(Core::Load)?;
@@ -72,9 +74,16 @@ struct Window {
     cpu: Duration,
 }
 
-fn drive(net: Net, server: &Server, end: End) -> Result<[Figure; 4], Error> {
+fn drive(net: Net, server: &Server, end: End) -> Result<Vec<Figure>, Error> {
     let mut client = Client::connect(net, server.address)?;
     let mut latencies = Histogram::new();
+    let mut idle_memory = None;
+    if let Net::Idle { idle, .. } = net {
+        let before = server.resident()?;
+        client.open_idle(idle)?;
+        let grown = server.resident()?.saturating_sub(before);
+        idle_memory = Some(MEM.of(grown as f64 / idle as f64));
+    }
     let open = || {
         Ok(Window {
             opened: Instant::now(),
@@ -110,10 +119,12 @@ fn drive(net: Net, server: &Server, end: End) -> Result<[Figure; 4], Error> {
     let elapsed = window.opened.elapsed();
     let cpu = server.cpu_time()?.saturating_sub(window.cpu);
     let completed = latencies.total() as f64;
-    Ok([
+    let mut figures = vec![
         RATE.of(completed / elapsed.as_secs_f64()),
         P50.of(latencies.percentile_us(0.5)),
         P99.of(latencies.percentile_us(0.99)),
         CPU.of(cpu.as_secs_f64() * 1e6 / completed),
-    ])
+    ];
+    figures.extend(idle_memory);
+    Ok(figures)
 }

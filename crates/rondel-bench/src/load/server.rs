@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use crate::process::{Error, Guarded, cpu_time_of};
+use crate::process::{Error, Guarded, cpu_time_of, resident_of};
 
 /// For a tool around the server to write what it has counted.
 const LAST_WORDS: Duration = Duration::from_secs(20);
@@ -64,6 +64,10 @@ impl Server {
 
     pub(super) fn cpu_time(&self) -> Result<Duration, Error> {
         cpu_time_of(self.pid)
+    }
+
+    pub(super) fn resident(&self) -> Result<usize, Error> {
+        resident_of(self.pid)
     }
 
     /// Ends the server itself, and then waits for the tool around it, which may have a file to write.

@@ -103,6 +103,18 @@ const fn echo(name: &'static str, bytes: usize, connections: usize) -> Workload 
     }
 }
 
+const fn tls(name: &'static str, bytes: usize) -> Workload {
+    Workload {
+        name,
+        kind: Kind::Net(Net::Tls {
+            bytes,
+            connections: 50,
+        }),
+        metrics: &[RATE, P50, P99, CPU],
+        what: "the same inside TLS 1.3 by rustls and ring, 50 connections",
+    }
+}
+
 pub(crate) const WORKLOADS: &[Workload] = &[
     micro(
         "spawn",
@@ -262,6 +274,27 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         }),
         metrics: &[RATE, P50, P99, CPU],
         what: "a datagram by each of 16 sockets, its copy back and compared, then the next",
+    },
+    tls("tls_1K_c50", 1024),
+    tls("tls_16K_c50", 16 * 1024),
+    Workload {
+        name: "tls_handshake",
+        kind: Kind::Net(Net::Handshake {
+            bytes: 16,
+            connections: 50,
+        }),
+        metrics: &[RATE, P50, P99, CPU],
+        what: "connect, a full handshake, one message of 16 B and its copy, close; 50 at a time",
+    },
+    Workload {
+        name: "idle10k",
+        kind: Kind::Net(Net::Idle {
+            bytes: 1024,
+            connections: 50,
+            idle: 10_000,
+        }),
+        metrics: &[RATE, P50, P99, CPU, MEM],
+        what: "echo_1K_c50 beside 10k connections that have been used once: mem is for each of them",
     },
 ];
 

@@ -11,6 +11,16 @@ pub(crate) enum Net {
     Churn { bytes: usize, connections: usize },
     /// Sockets that each have one datagram under way at a time; the server has one socket.
     Datagrams { bytes: usize, connections: usize },
+    /// As `Echo`, inside TLS.
+    Tls { bytes: usize, connections: usize },
+    /// As `Churn`, inside TLS: a full handshake for each message.
+    Handshake { bytes: usize, connections: usize },
+    /// As `Echo`, with so many other connections that have been used once and do nothing.
+    Idle {
+        bytes: usize,
+        connections: usize,
+        idle: usize,
+    },
 }
 
 impl Net {
@@ -18,7 +28,10 @@ impl Net {
         match self {
             Self::Echo { bytes, .. }
             | Self::Churn { bytes, .. }
-            | Self::Datagrams { bytes, .. } => bytes,
+            | Self::Datagrams { bytes, .. }
+            | Self::Tls { bytes, .. }
+            | Self::Handshake { bytes, .. }
+            | Self::Idle { bytes, .. } => bytes,
         }
     }
 
@@ -26,7 +39,19 @@ impl Net {
         match self {
             Self::Echo { connections, .. }
             | Self::Churn { connections, .. }
-            | Self::Datagrams { connections, .. } => connections,
+            | Self::Datagrams { connections, .. }
+            | Self::Tls { connections, .. }
+            | Self::Handshake { connections, .. }
+            | Self::Idle { connections, .. } => connections,
         }
+    }
+
+    /// Whether each message has a connection of its own.
+    pub(crate) const fn is_churn(self) -> bool {
+        matches!(self, Self::Churn { .. } | Self::Handshake { .. })
+    }
+
+    pub(crate) const fn is_tls(self) -> bool {
+        matches!(self, Self::Tls { .. } | Self::Handshake { .. })
     }
 }
