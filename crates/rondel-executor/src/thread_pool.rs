@@ -230,6 +230,11 @@ impl ThreadPool {
         self.shared().outstanding()
     }
 
+    /// How long the jobs that have begun had waited for a thread, all together, and how many have begun.
+    pub fn waited(&self) -> (Duration, u64) {
+        self.shared().lock().waited
+    }
+
     /// How many threads are alive.
     pub fn threads(&self) -> usize {
         self.shared().lock().alive

@@ -215,6 +215,8 @@ impl Builder {
                 inspected: RefCell::default(),
                 inspection: RefCell::default(),
                 slow: Cell::new(SLOW),
+                received: Cell::new(0),
+                sent: Cell::new(0),
                 turns: Cell::new(0),
                 limits,
             }

@@ -5,6 +5,8 @@ pub(crate) mod histogram;
 use std::fmt;
 use std::time::Duration;
 
+use rondel_executor::ThreadPool;
+
 use crate::local::LocalLoop;
 use histogram::Histogram;
 
@@ -28,6 +30,16 @@ pub struct Metrics {
     pub descriptors: usize,
     /// Descriptors watched by [`add_reader`](LocalLoop::add_reader) and [`add_writer`](LocalLoop::add_writer).
     pub watched: usize,
+    /// Bytes received by the loop's connections.
+    pub received: u64,
+    /// Bytes sent by the loop's connections.
+    pub sent: u64,
+    /// Jobs of the loop's own thread pool that wait for a thread.
+    pub pool_queued: usize,
+    /// Threads of that pool.
+    pub pool_threads: usize,
+    /// How long jobs of that pool waited for a thread, all together, and how many have begun.
+    pub pool_waited: (Duration, u64),
     /// How often the loop has looked around for I/O, timers and other threads.
     pub turns: u64,
     /// How long single entries ran. Empty unless [accounts](LocalLoop::set_accounts) are kept or debug mode is on; so are the
@@ -47,6 +59,21 @@ impl Metrics {
 }
 
 impl LocalLoop {
+    /// Counts bytes as received, for the [metrics](LocalLoop::metrics): for connections of your own. Those of this workspace do it
+    /// themselves.
+    #[inline]
+    pub fn count_received(&self, bytes: usize) {
+        let counter = &self.state().received;
+        counter.set(counter.get() + bytes as u64);
+    }
+
+    /// Counts bytes as sent.
+    #[inline]
+    pub fn count_sent(&self, bytes: usize) {
+        let counter = &self.state().sent;
+        counter.set(counter.get() + bytes as u64);
+    }
+
     /// The loop's figures as they are now. What costs nothing is always counted; times are measured while
     /// [accounts](LocalLoop::set_accounts) are kept, or debug mode is on. uvloop: `print_debug_info`, which this prints.
     ///
@@ -68,6 +95,7 @@ impl LocalLoop {
             .get()
             .map(|overseer| overseer.times.borrow().clone())
             .unwrap_or_default();
+        let pool = state.pool.borrow().clone();
         Metrics {
             tasks_spawned: state.executor.made(),
             tasks_alive: state.executor.alive(),
@@ -77,6 +105,11 @@ impl LocalLoop {
             timers: state.timers.len(),
             descriptors: state.sources.borrow().len(),
             watched: state.watches.borrow().len(),
+            received: state.received.get(),
+            sent: state.sent.get(),
+            pool_queued: pool.as_ref().map_or(0, ThreadPool::queued),
+            pool_threads: pool.as_ref().map_or(0, ThreadPool::threads),
+            pool_waited: pool.as_ref().map(ThreadPool::waited).unwrap_or_default(),
             turns: state.turns.get(),
             entry_time: times.entries,
             lag: times.lag,
@@ -94,9 +127,23 @@ impl fmt::Display for Metrics {
         )?;
         writeln!(
             f,
-            "loop: {} ready, {} timers, {} descriptors, {} watched, {} turns",
-            self.ready, self.timers, self.descriptors, self.watched, self.turns
+            "loop: {} ready, {} timers, {} descriptors, {} watched, {} bytes received, {} sent, {} turns",
+            self.ready,
+            self.timers,
+            self.descriptors,
+            self.watched,
+            self.received,
+            self.sent,
+            self.turns
         )?;
+        if self.pool_threads > 0 || self.pool_waited.1 > 0 {
+            let (waited, begun) = self.pool_waited;
+            writeln!(
+                f,
+                "pool: {} queued, {} threads, {begun} jobs begun after {waited:?} of waiting",
+                self.pool_queued, self.pool_threads
+            )?;
+        }
         if self.entry_time.count() > 0 {
             writeln!(f, "entries: {}", self.entry_time)?;
             writeln!(f, "lag: {}", self.lag)?;

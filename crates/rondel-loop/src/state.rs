@@ -64,6 +64,9 @@ pub(crate) struct State {
     pub(crate) inspection: RefCell<Option<Inspection>>,
     /// From when on an entry counts as slow.
     pub(crate) slow: Cell<Duration>,
+    /// Bytes that connections have received and sent.
+    pub(crate) received: Cell<u64>,
+    pub(crate) sent: Cell<u64>,
     /// How often the loop has looked around.
     pub(crate) turns: Cell<u64>,
     pub(crate) limits: Limits,

@@ -335,3 +335,30 @@ fn the_environment_turns_debug_mode_on() {
     );
     assert_eq!(stderr("0"), "");
 }
+
+#[test]
+fn figures_tell_how_long_jobs_waited_for_a_thread() {
+    let mut lp = EventLoop::new().unwrap();
+    lp.set_default_executor(rondel_executor::ThreadPool::builder().threads(1).build());
+    lp.run_until_complete(async {
+        let (behind_is_queued, queued) = mpsc::channel();
+        let long = rondel_loop::run_in_executor(None, move || {
+            queued.recv().unwrap();
+            hog(Duration::from_millis(5));
+        })
+        .unwrap();
+        let behind = rondel_loop::run_in_executor(None, || ()).unwrap();
+        behind_is_queued.send(()).unwrap();
+        long.await.unwrap();
+        behind.await.unwrap();
+    })
+    .unwrap();
+    let metrics = lp.metrics();
+    let (waited, begun) = metrics.pool_waited;
+    assert_eq!(
+        (begun, metrics.pool_queued, metrics.pool_threads),
+        (2, 0, 1)
+    );
+    assert!(waited >= Duration::from_millis(5), "{waited:?}");
+    assert!(metrics.to_string().contains("2 jobs begun"));
+}

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use pair::*;
 use proptest::prelude::*;
-use rondel_loop::{run, spawn, to_thread, yield_now};
+use rondel_loop::{LocalLoop, run, spawn, to_thread, yield_now};
 use rondel_net::{ConnectionLost, StreamWriter, WriteError};
 
 #[test]
@@ -634,6 +634,22 @@ fn the_rest_of_a_single_write_that_went_out_short_at_the_end_of_its_turn_is_sent
         });
         assert!(received.await.unwrap().unwrap() == bytes);
         assert_eq!(writer.buffered(), 0);
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_loop_counts_what_its_connections_receive_and_send() {
+    run(async {
+        let (mut reader, writer, mut peer) = split_pair();
+        let metrics = || LocalLoop::current().unwrap().metrics();
+        assert_eq!((metrics().received, metrics().sent), (0, 0));
+        writer.write_all(&[1; 1000]).await.unwrap();
+        peer.read_exact(&mut [0; 1000]).unwrap();
+        peer.write_all(&[2; 70]).unwrap();
+        reader.read_exact(&mut [0; 70]).await.unwrap();
+        assert_eq!((metrics().received, metrics().sent), (70, 1000));
+        assert_eq!(metrics().descriptors, 1);
     })
     .unwrap();
 }

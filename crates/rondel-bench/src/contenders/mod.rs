@@ -46,8 +46,11 @@ pub(crate) struct Contender {
     /// The same for datagrams.
     pub(crate) serve_datagrams: Option<fn(UdpSocket) -> io::Result<()>>,
     /// The same inside TLS.
-    pub(crate) serve_tls: Option<fn(TcpListener, Arc<ServerConfig>) -> io::Result<()>>,
+    pub(crate) serve_tls: Option<ServeTls>,
 }
+
+/// Serves until the process is killed.
+type ServeTls = fn(TcpListener, Arc<ServerConfig>) -> io::Result<()>;
 
 /// They are told apart by their names.
 impl PartialEq for Contender {

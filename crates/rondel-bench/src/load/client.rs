@@ -108,10 +108,10 @@ impl Client {
         for _ in 0..count {
             let socket = self.plain_socket()?;
             let mut answer = [0];
-            send(&socket, &[b'?'], SendFlags::NOSIGNAL)
+            send(&socket, b"?", SendFlags::NOSIGNAL)
                 .and_then(|_| recv(&socket, &mut answer, RecvFlags::empty()))
                 .map_err(Error::during("use a connection once"))?;
-            if answer != [b'?'] {
+            if answer != *b"?" {
                 return Err(Error::new(
                     "a connection that is to be idle was not answered",
                 ));

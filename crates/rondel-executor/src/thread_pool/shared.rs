@@ -52,7 +52,9 @@ pub(super) struct Shared {
 }
 
 pub(super) struct State {
-    queue: VecDeque<Arc<dyn Work>>,
+    queue: VecDeque<Queued>,
+    /// How long jobs that have begun had been queued, all together, and how many they are.
+    pub(super) waited: (Duration, u64),
     /// How many in the queue are cancelled.
     cancelled: usize,
     /// By number, which is part of the thread's name; `None` where one has ended.
@@ -72,6 +74,11 @@ pub(super) struct State {
     pub(super) next_drain: u64,
 }
 
+struct Queued {
+    job: Arc<dyn Work>,
+    since: Instant,
+}
+
 struct Worker {
     handle: thread::JoinHandle<()>,
     bell: Arc<Condvar>,
@@ -86,6 +93,7 @@ impl Shared {
             config,
             state: Mutex::new(State {
                 queue: VecDeque::new(),
+                waited: (Duration::ZERO, 0),
                 cancelled: 0,
                 workers: Vec::new(),
                 alive: 0,
@@ -130,7 +138,10 @@ impl Shared {
             return Err(SubmitError::QueueFull { max_queue });
         }
         self.outstanding.fetch_add(1, Ordering::Relaxed);
-        state.queue.push_back(work);
+        state.queue.push_back(Queued {
+            job: work,
+            since: Instant::now(),
+        });
         drop(state);
         // After unlocking, or the thread would wake up only to wait for the lock.
         if let Some(bell) = bell {
@@ -286,7 +297,7 @@ impl Shared {
         state.cancelled += 1;
         if state.cancelled > CANCELLED_KEPT && state.cancelled > state.queue.len() / 2 {
             // Whoever cancels holds a reference until the closure is gone, so nothing foreign is dropped here.
-            state.queue.retain(|job| !job.is_claimed());
+            state.queue.retain(|queued| !queued.job.is_claimed());
             state.cancelled = 0;
         }
         true
@@ -297,10 +308,10 @@ impl Shared {
         let mut state = self.lock();
         state.cancelled = 0;
         let mut jobs = std::mem::take(&mut state.queue);
-        jobs.retain(|job| job.claim());
+        jobs.retain(|queued| queued.job.claim());
         drop(state);
-        for job in &jobs {
-            job.finish_cancelled();
+        for queued in &jobs {
+            queued.job.finish_cancelled();
         }
         jobs.len()
     }
@@ -347,10 +358,13 @@ impl Shared {
 impl State {
     /// The next live job, which the thread is now busy with.
     fn take_job(&mut self, index: usize) -> Option<Arc<dyn Work>> {
-        while let Some(job) = self.queue.pop_front() {
+        while let Some(Queued { job, since }) = self.queue.pop_front() {
             if job.claim() {
                 self.busy += 1;
-                self.worker(index).job = Some((job.site(), Instant::now()));
+                let now = Instant::now();
+                self.waited.0 += now.saturating_duration_since(since);
+                self.waited.1 += 1;
+                self.worker(index).job = Some((job.site(), now));
                 return Some(job);
             }
             // Whoever cancelled it holds a reference until the closure is gone.

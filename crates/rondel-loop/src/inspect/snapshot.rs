@@ -43,6 +43,10 @@ fn metrics(json: &mut Json, metrics: &Metrics) {
         json.field("timers", metrics.timers);
         json.field("descriptors", metrics.descriptors);
         json.field("watched", metrics.watched);
+        json.field("received", metrics.received);
+        json.field("sent", metrics.sent);
+        json.field("pool_queued", metrics.pool_queued);
+        json.field("pool_threads", metrics.pool_threads);
         json.field("turns", metrics.turns);
         json.field("busy", metrics.busy());
         histogram(json, "entry_time", &metrics.entry_time);

@@ -150,6 +150,7 @@ fn send_with(
                 if count < len {
                     registration.on_short_write();
                 }
+                registration.local_loop().count_sent(count);
                 return Ok(count);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -171,7 +172,11 @@ fn send_file(
             .try_write(|fd| Ok(rustix::fs::sendfile(fd, file, Some(&mut *offset), count)?));
         match sent {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            sent => return sent,
+            sent => {
+                let count = sent?;
+                registration.local_loop().count_sent(count);
+                return Ok(count);
+            }
         }
     }
 }

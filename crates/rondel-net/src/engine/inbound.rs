@@ -167,6 +167,7 @@ impl Connection {
         if count < room {
             registration.on_short_read();
         }
+        registration.local_loop().count_received(count);
         let mut allowance = self.allowance.get();
         allowance.receives = allowance.receives.saturating_sub(1);
         let count = u32::try_from(count).unwrap_or(u32::MAX);

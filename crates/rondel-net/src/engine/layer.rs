@@ -340,7 +340,7 @@ impl Connection {
     ) -> Poll<io::Result<usize>> {
         let mut pending = false;
         let received = self.receive_layered(registration, buffer, handshake, |wire| {
-            let polled = registration.poll_read_with(cx, |fd| receive_wire(fd, wire));
+            let polled = registration.poll_read_with(cx, |fd| receive_wire(registration, fd, wire));
             pending = polled.is_pending();
             match polled {
                 Poll::Ready(result) => result,
@@ -369,7 +369,7 @@ impl Connection {
     ) -> Received {
         let mut would_block = false;
         let received = self.receive_layered(registration, buffer, false, |wire| {
-            let result = registration.try_read(|fd| receive_wire(fd, wire));
+            let result = registration.try_read(|fd| receive_wire(registration, fd, wire));
             would_block =
                 matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
             result
@@ -474,9 +474,14 @@ impl Connection {
     }
 }
 
-fn receive_wire(fd: std::os::fd::BorrowedFd<'_>, wire: &mut Vec<u8>) -> io::Result<usize> {
+fn receive_wire(
+    registration: &Registration,
+    fd: std::os::fd::BorrowedFd<'_>,
+    wire: &mut Vec<u8>,
+) -> io::Result<usize> {
     let (count, _) =
         rustix::net::recv(fd, rustix::buffer::spare_capacity(wire), RecvFlags::empty())?;
+    registration.local_loop().count_received(count);
     Ok(count)
 }
 
