@@ -520,3 +520,67 @@ fn curl_fetches_a_page() {
     })
     .unwrap();
 }
+
+/// Run in a process of its own, with `SSLKEYLOGFILE` set, by the test below.
+#[test]
+fn a_server_with_a_key_log() {
+    let Some(folder) = std::env::var_os("RONDEL_TEST_KEY_LOG") else {
+        return;
+    };
+    run(async {
+        let papers = Papers::new();
+        let tls = ServerTls::builder().identity(papers.identity());
+        let server = serve(tls.key_log(true).build().unwrap()).await;
+        for version in ["-tls1_3", "-tls1_2"] {
+            let mut command = s_client(&papers, &port(&server));
+            let theirs = Path::new(&folder).join(format!("theirs{version}"));
+            command.args([version, "-keylogfile"]).arg(theirs);
+            let (well, heard) = talk(command, b"logged\n").await;
+            assert!(well && heard.contains("logged"), "{heard}");
+        }
+        // One without a log leaves nothing, whatever the environment says.
+        let silent = serve(papers.server()).await;
+        let (well, _) = talk(s_client(&papers, &port(&silent)), b"unlogged\n").await;
+        assert!(well);
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_key_log_is_the_one_that_openssl_writes_of_the_same_sessions() {
+    if !has_peer("openssl") {
+        return;
+    }
+    let papers = Papers::new();
+    let ours = papers.path("ours");
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_server_with_a_key_log"])
+        .env("RONDEL_TEST_KEY_LOG", &papers.0)
+        .env("SSLKEYLOGFILE", &ours)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let lines = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap().to_lowercase();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .map(str::to_owned)
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let mut theirs = lines(&papers.path("theirs-tls1_3"));
+    theirs.extend(lines(&papers.path("theirs-tls1_2")));
+    // OpenSSL also logs a secret for exporters, which nobody here asks for.
+    theirs.retain(|line| !line.starts_with("exporter_secret"));
+    let mut ours = lines(&ours);
+    ours.retain(|line| !line.starts_with("exporter_secret"));
+    assert!(
+        ours.iter().any(|line| line.starts_with("client_random ")),
+        "TLS 1.2"
+    );
+    assert!(
+        ours.iter()
+            .any(|line| line.starts_with("server_traffic_secret_0 ")),
+        "TLS 1.3"
+    );
+    assert_eq!(ours, theirs);
+}
