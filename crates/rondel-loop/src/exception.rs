@@ -73,6 +73,9 @@ impl fmt::Display for ExceptionContext {
         }
         if let Some(task) = &self.task {
             write!(f, "\n  task: {task}, last waited for {}", task.waits())?;
+            if let Some(by) = task.account().and_then(|account| account.spawned_by()) {
+                write!(f, "\n  spawned by Task-{by}")?;
+            }
         }
         if let Some(site) = self.callback {
             write!(f, "\n  callback scheduled at {site}")?;
