@@ -176,7 +176,7 @@ impl Builder {
                     let context = ExceptionContext::from(lost);
                     match reporter.upgrade() {
                         Some(state) => state.call_exception_handler(&context),
-                        None => context.write_to_stderr(),
+                        None => context.report(),
                     }
                 })
                 .cleanup_limit(Rc::new(move |cleanup| limited(cleanup, limits.cleanup)))

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use rondel_executor::{Lost, LostKind, PanicPayload, TaskInfo};
 
 use crate::local::LocalLoop;
+use crate::report::{Level, report};
 use crate::state::State;
 
 /// What an exception handler is told. asyncio: the `context` dictionary.
@@ -53,7 +54,14 @@ impl ExceptionContext {
         self
     }
 
-    /// Writes the report to standard error: what a loop without a handler does. asyncio: `default_exception_handler`.
+    /// Reports it as a loop without a handler does: to standard error, or, with the feature `tracing` and once the program has
+    /// a subscriber, as an event with the target `rondel`. asyncio: `default_exception_handler`.
+    #[doc(alias = "default_exception_handler")]
+    pub fn report(&self) {
+        report(Level::Error, self);
+    }
+
+    /// Writes the report to standard error.
     pub fn write_to_stderr(&self) {
         // Nowhere to report a failing standard error to.
         let _ = writeln!(std::io::stderr(), "{self}");
@@ -141,7 +149,7 @@ impl State {
     pub(crate) fn call_exception_handler(self: &Rc<Self>, context: &ExceptionContext) {
         let handler = self.exception_handler.borrow().clone();
         let Some(handler) = handler else {
-            return context.write_to_stderr();
+            return context.report();
         };
         let local = LocalLoop::of(self);
         let called = catch_unwind(AssertUnwindSafe(|| handler(&local, context)));

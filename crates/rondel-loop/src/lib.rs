@@ -21,6 +21,7 @@ mod overseer;
 mod promise;
 mod readiness;
 mod receive_buffer;
+mod report;
 mod run;
 pub mod signal;
 mod state;

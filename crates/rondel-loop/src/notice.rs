@@ -1,7 +1,6 @@
 //! What a loop has noticed about the program that runs on it.
 
 use std::fmt;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,11 +9,13 @@ use rondel_executor::Running;
 
 use crate::exception::ExceptionContext;
 use crate::local::LocalLoop;
+use crate::report::{Level, report};
 use crate::state::State;
 
 /// Something that debug mode has noticed: not a failure, but worth a look.
 ///
-/// Without a [handler](LocalLoop::set_notice_handler) it is one line on standard error.
+/// Without a [handler](LocalLoop::set_notice_handler) it is one line on standard error, or, with the feature `tracing` and once the
+/// program has a subscriber, a warning with the target `rondel`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Notice {
@@ -103,9 +104,7 @@ impl State {
     pub(crate) fn notice(self: &Rc<Self>, notice: &Notice) {
         let handler = self.notice_handler.borrow().clone();
         let Some(handler) = handler else {
-            // Nowhere to report a failing standard error to.
-            let _ = writeln!(std::io::stderr(), "rondel: {notice}");
-            return;
+            return report(Level::Warning, notice);
         };
         let local = LocalLoop::of(self);
         let told = catch_unwind(AssertUnwindSafe(|| handler(&local, notice)));

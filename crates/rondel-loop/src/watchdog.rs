@@ -1,7 +1,6 @@
 //! The watchdog: says that a loop is blocked while it is, and by what.
 
 use std::fmt;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::local::LocalLoop;
 use crate::overseer::Overseer;
 use crate::overseer::published::{Published, Seen};
+use crate::report::{Level, report};
 use crate::state::State;
 
 /// From when on a loop counts as blocked, unless set.
@@ -365,10 +365,7 @@ impl Watched {
                 // Nobody to tell: the loop is blocked, and this thread is ours.
                 let _ = catch_unwind(AssertUnwindSafe(|| report(blocked)));
             }
-            None => {
-                // Nowhere to report a failing standard error to.
-                let _ = writeln!(std::io::stderr(), "rondel: {blocked}");
-            }
+            None => report(Level::Warning, blocked),
         }
     }
 }

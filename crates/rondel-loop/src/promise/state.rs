@@ -279,7 +279,7 @@ impl<T, E> State<T, E> {
         let home = home.as_ref().map(LocalLoop::of);
         match home.or_else(|| current::get("promise").ok()) {
             Some(local) => local.call_exception_handler(&context),
-            None => context.write_to_stderr(),
+            None => context.report(),
         }
     }
 }
