@@ -7,7 +7,7 @@ use rondel_sync::label;
 
 use crate::local::LocalLoop;
 use crate::notice::Notice;
-use crate::overseer::Modes;
+use crate::overseer::{Modes, Overseer};
 use crate::state::State;
 
 /// From when on an entry counts as slow, unless set. asyncio's default.
@@ -63,6 +63,17 @@ impl LocalLoop {
 }
 
 impl State {
+    pub(crate) fn overseer(self: &Rc<Self>) -> &Rc<Overseer> {
+        self.overseer.get_or_init(|| {
+            let state = Rc::downgrade(self);
+            Overseer::new(Rc::clone(&self.slow), move |notice| {
+                if let Some(state) = state.upgrade() {
+                    state.notice(notice);
+                }
+            })
+        })
+    }
+
     pub(crate) fn change_modes(self: &Rc<Self>, change: impl FnOnce(&mut Modes)) {
         let mut modes = self.modes.get();
         change(&mut modes);

@@ -26,7 +26,8 @@ use crate::signal::Signals;
 use crate::state::{Limits, State};
 use crate::timer::Timers;
 use crate::turn::{self, Budget, Look};
-use crate::watchdog::{self, Watchdog};
+use crate::watchdog;
+use crate::watchdog::options::Watchdog;
 
 /// An event loop, owned by the thread that made it. `!Send`; dropping it closes it.
 ///
@@ -212,9 +213,9 @@ impl Builder {
                 notice_handler: RefCell::default(),
                 watchdog: RefCell::new(watchdog),
                 leash: RefCell::default(),
-                inspected: RefCell::default(),
-                inspection: RefCell::default(),
-                slow: Cell::new(SLOW),
+                after_look: RefCell::default(),
+                kept: RefCell::default(),
+                slow: Rc::new(Cell::new(SLOW)),
                 received: Cell::new(0),
                 sent: Cell::new(0),
                 turns: Cell::new(0),
@@ -424,8 +425,8 @@ impl EventLoop {
         let handler = state.exception_handler.take();
         state.guarded(|| drop(handler));
         drop(state.leash.take());
-        drop(state.inspection.take());
-        drop(state.inspected.take());
+        drop(state.after_look.take());
+        drop(state.kept.take());
         let handler = state.notice_handler.take();
         state.guarded(|| drop(handler));
     }

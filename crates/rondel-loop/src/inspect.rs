@@ -13,6 +13,7 @@ mod snapshot;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use rondel_executor::Remote;
 
 use crate::local::LocalLoop;
 use crate::overseer::published::{Published, Seen};
-use crate::state::State;
+use crate::state::{AfterLook, State};
 use server::Server;
 use snapshot::Snapshot;
 
@@ -142,7 +143,10 @@ impl LocalLoop {
             modes.accounts = true;
             modes.watchdog = true;
         });
-        *state.inspected.borrow_mut() = Some(Arc::clone(&inspected));
+        let own = Arc::clone(&inspected);
+        let hook: AfterLook = Rc::new(move |state, now| own.make_if_due(state, now));
+        let before = state.after_look.replace(Some(hook));
+        drop(before);
         Ok(Inspection { server, inspected })
     }
 
@@ -173,7 +177,7 @@ pub(crate) fn by_environment(local: &LocalLoop) {
     }
     let path = (wanted != "1").then(|| PathBuf::from(wanted));
     match local.inspect(path.as_deref()) {
-        Ok(inspection) => *local.state().inspection.borrow_mut() = Some(inspection),
+        Ok(inspection) => local.state().kept.borrow_mut().push(Box::new(inspection)),
         Err(error) => {
             // Somebody set the variable to see something: say why there is nothing to see.
             let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("rondel: {error}\n"));
@@ -222,7 +226,7 @@ impl Inspected {
     }
 
     /// The loop has looked around: a good moment, if it is time for another one.
-    pub(crate) fn make_if_due(&self, state: &std::rc::Rc<State>, now: Instant) {
+    fn make_if_due(&self, state: &Rc<State>, now: Instant) {
         if self.left.load(Ordering::Relaxed) {
             return;
         }

@@ -17,6 +17,7 @@ mod labels;
 mod local;
 mod metrics;
 mod notice;
+mod notice_handler;
 mod overseer;
 mod promise;
 mod readiness;
@@ -43,7 +44,8 @@ pub use inspect::{InspectError, Inspection};
 pub use local::LocalLoop;
 pub use metrics::Metrics;
 pub use metrics::histogram::Histogram;
-pub use notice::{Notice, NoticeHandler};
+pub use notice::Notice;
+pub use notice_handler::NoticeHandler;
 pub use promise::{
     CallbackToken, Deferred, DeferredError, Promise, PromiseCancelled, RemotePromise,
     RemoteSetError, Settled, SharedDeferred, promise,
@@ -58,7 +60,7 @@ pub use time::{
     sleep_until, timeout, timeout_at, yield_now,
 };
 pub use timer::TimerHandle;
-pub use watchdog::{Blocked, Watchdog};
+pub use watchdog::options::{Blocked, Watchdog};
 
 /// The layer below that runs tasks: what of it shows up here.
 pub use rondel_executor::{

@@ -8,11 +8,10 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rondel_executor::{Callback, Observer, Running, Took};
+use rondel_executor::{Callback, Observer, Running, Spawner, Took};
 
 use crate::metrics::histogram::Histogram;
 use crate::notice::Notice;
-use crate::state::State;
 use published::Published;
 
 /// What a loop wants to have watched.
@@ -39,7 +38,10 @@ impl Modes {
 
 /// The observer of a loop's executor, while one of its modes is on.
 pub(crate) struct Overseer {
-    state: Weak<State>,
+    /// Tells of what was noticed.
+    tell: Box<dyn Fn(&Notice)>,
+    /// From when on something counts as slow.
+    slow: Rc<Cell<Duration>>,
     modes: Cell<Modes>,
     pub(crate) published: Arc<Published>,
     running: RefCell<Option<Running>>,
@@ -63,9 +65,10 @@ pub(crate) struct Times {
 }
 
 impl Overseer {
-    pub(crate) fn new(state: &Rc<State>) -> Rc<Self> {
+    pub(crate) fn new(slow: Rc<Cell<Duration>>, tell: impl Fn(&Notice) + 'static) -> Rc<Self> {
         Rc::new_cyclic(|own| Self {
-            state: Rc::downgrade(state),
+            tell: Box::new(tell),
+            slow,
             modes: Cell::default(),
             published: Arc::default(),
             running: RefCell::default(),
@@ -98,45 +101,35 @@ impl Overseer {
     }
 
     /// The loop has looked around, and goes on with what is ready.
-    pub(crate) fn after_look(&self, state: &Rc<State>) {
-        let inspected = state.inspected.borrow().clone();
-        if let Some(inspected) = inspected {
-            inspected.make_if_due(state, Instant::now());
-        }
+    pub(crate) fn after_look(&self, spawner: &Spawner) {
         let now = Instant::now();
         self.ended.set(Some(now));
         self.times.borrow_mut().turn_began = Some(now);
-        let ready = state.executor.spawner().ready_len();
+        let ready = spawner.ready_len();
         if ready > 0 && self.probe.queued.get().is_none() {
             self.probe.queued.set(Some(now));
             self.probe.behind.set(ready);
             self.probe.explained.set(Duration::ZERO);
-            state.executor.spawner().push(self.probe.clone());
+            spawner.push(self.probe.clone());
         }
     }
 
     fn report_slow(&self, entry: Running, took: Duration) {
-        let Some(state) = self.state.upgrade() else {
-            return;
-        };
-        let limit = state.slow.get();
+        let limit = self.slow.get();
         if took < limit {
             return;
         }
         let explained = self.probe.explained.get();
         self.probe.explained.set(explained + took);
-        state.notice(&Notice::Slow { entry, took, limit });
+        (self.tell)(&Notice::Slow { entry, took, limit });
         // What the handler took is nobody's fault.
         self.ended.set(None);
     }
 
     fn report_crowded(&self, waited: Duration, behind: usize) {
-        let Some(state) = self.state.upgrade() else {
-            return;
-        };
-        let limit = state.slow.get();
+        let limit = self.slow.get();
         if waited >= limit && limit > Duration::ZERO {
-            state.notice(&Notice::Crowded {
+            (self.tell)(&Notice::Crowded {
                 waited,
                 behind,
                 limit,

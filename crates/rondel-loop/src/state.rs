@@ -1,5 +1,6 @@
 //! What a loop consists of, shared by its owner and the handles on its own thread.
 
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
@@ -12,14 +13,16 @@ use rondel_poll::{Events, Selector};
 
 use crate::exception::ExceptionHandler;
 use crate::handle::Shared;
-use crate::inspect::{Inspected, Inspection};
-use crate::notice::NoticeHandler;
+use crate::notice_handler::NoticeHandler;
 use crate::overseer::{Modes, Overseer};
 use crate::readiness::{Flush, Sources};
 use crate::signal::Signals;
 use crate::timer::Timers;
 use crate::watch::Watches;
-use crate::watchdog::{Leash, Watchdog};
+use crate::watchdog::options::Watchdog;
+
+/// What wants to be done now and then.
+pub(crate) type AfterLook = Rc<dyn Fn(&Rc<State>, Instant)>;
 
 pub(crate) struct State {
     pub(crate) executor: Executor,
@@ -57,13 +60,14 @@ pub(crate) struct State {
     pub(crate) overseer: OnceCell<Rc<Overseer>>,
     pub(crate) notice_handler: RefCell<Option<NoticeHandler>>,
     pub(crate) watchdog: RefCell<Option<Watchdog>>,
-    pub(crate) leash: RefCell<Option<Leash>>,
-    /// The loop in the eyes of who inspects it from outside.
-    pub(crate) inspected: RefCell<Option<Arc<Inspected>>>,
-    /// Kept if it was the environment that asked for it.
-    pub(crate) inspection: RefCell<Option<Inspection>>,
+    /// Keeps the loop watched until it is closed, or the watchdog is another.
+    pub(crate) leash: RefCell<Option<Box<dyn Any>>>,
+    /// Called after each look around, by a loop that is timed.
+    pub(crate) after_look: RefCell<Option<AfterLook>>,
+    /// What goes when the loop is closed.
+    pub(crate) kept: RefCell<Vec<Box<dyn Any>>>,
     /// From when on an entry counts as slow.
-    pub(crate) slow: Cell<Duration>,
+    pub(crate) slow: Rc<Cell<Duration>>,
     /// Bytes that connections have received and sent.
     pub(crate) received: Cell<u64>,
     pub(crate) sent: Cell<u64>,

@@ -221,8 +221,12 @@ fn before_look(state: &State) {
 
 #[cold]
 fn after_look(state: &Rc<State>) {
+    let hook = state.after_look.borrow().clone();
+    if let Some(hook) = hook {
+        hook(state, Instant::now());
+    }
     if let Some(overseer) = state.overseer.get() {
-        overseer.after_look(state);
+        overseer.after_look(&state.executor.spawner());
     }
 }
 
