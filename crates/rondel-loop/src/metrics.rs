@@ -1,5 +1,7 @@
 //! What a loop has done so far, in figures.
 
+#[cfg(feature = "metrics")]
+mod export;
 pub(crate) mod histogram;
 
 use std::fmt;
