@@ -218,6 +218,7 @@ impl Builder {
                 slow: Rc::new(Cell::new(SLOW)),
                 received: Cell::new(0),
                 sent: Cell::new(0),
+                unlooked: Cell::new(0),
                 turns: Cell::new(0),
                 limits,
             }
@@ -471,6 +472,10 @@ impl<'s> Run<'s> {
             state.stop();
         }
         turn::flush(state);
+        if state.unlooked.get() >= state.limits.entries {
+            turn::look(state, &turn, &mut budget, Look::Around(Wait::Poll))?;
+        }
+        state.unlooked.set(state.unlooked.get() + 1);
         state.in_batch.set(true);
         let outcome = loop {
             match turn::run_ready(state, &turn, &mut budget) {

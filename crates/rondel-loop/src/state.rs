@@ -71,6 +71,8 @@ pub(crate) struct State {
     /// Bytes that connections have received and sent.
     pub(crate) received: Cell<u64>,
     pub(crate) sent: Cell<u64>,
+    /// Runs since the loop has looked around: many short ones must not keep it from that.
+    pub(crate) unlooked: Cell<u32>,
     /// How often the loop has looked around.
     pub(crate) turns: Cell<u64>,
     pub(crate) limits: Limits,

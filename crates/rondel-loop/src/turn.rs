@@ -173,6 +173,7 @@ pub(crate) fn look(
     how: Look,
 ) -> Result<(), RunError> {
     state.turns.set(state.turns.get() + 1);
+    state.unlooked.set(0);
     if state.timed.get() {
         before_look(state);
     }

@@ -224,3 +224,22 @@ fn tasks_that_yield_take_turns() {
     .unwrap();
     assert_eq!(lp.tasks().len(), 7, "nobody has panicked");
 }
+
+#[test]
+fn many_short_runs_do_not_keep_the_loop_from_looking_around() {
+    let mut lp = EventLoop::new().unwrap();
+    let (ours, mut peer) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let (read, fired) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
+    let note = Rc::clone(&read);
+    lp.add_reader(&ours, move || note.set(true)).unwrap();
+    let note = Rc::clone(&fired);
+    lp.call_later(Duration::ZERO, move || note.set(true));
+    peer.write_all(b"x").unwrap();
+    // Each of them ends at once; asyncio looks around in each.
+    for _ in 0..200 {
+        lp.run_until_complete(async {}).unwrap();
+    }
+    assert!(read.get(), "what is readable");
+    assert!(fired.get(), "what is due");
+}
