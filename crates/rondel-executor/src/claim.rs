@@ -49,7 +49,10 @@ impl Claim {
             // Nobody stands for it any more: it gets a reference of its own at once.
             std::mem::forget(Arc::clone(core));
         }
-        (Self(NonNull::from(&**core)), local.take_id())
+        // From the `Arc` and not from a reference to what it holds: the counts, which lie beside that, are reached through it.
+        // SAFETY: the content of an `Arc` is somewhere.
+        let core = unsafe { NonNull::new_unchecked(Arc::as_ptr(core).cast_mut()) };
+        (Self(core), local.take_id())
     }
 
     /// A reference that outlives the claim.
