@@ -64,6 +64,7 @@ pub use server::{
     HandlerOutcome, Server, ServerOptions, ServerReport, create_server, start_server,
 };
 pub use stream::lines::Lines;
+pub use stream::pair::StreamPair;
 pub use stream::reader::StreamReader;
 pub use stream::writer::StreamWriter;
 pub use tcp::listener::{Incoming, ListenOptions, TcpListener};

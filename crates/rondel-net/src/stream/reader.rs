@@ -183,6 +183,46 @@ impl StreamReader {
         Poll::Ready(Ok(count))
     }
 
+    /// Lends what there is to `take`, at most `most` bytes, if there is something; otherwise has the task woken and does not
+    /// call it. An empty slice is the end of the stream, or `most` was 0. See [`receive`](StreamReader::receive).
+    ///
+    /// For adapters that copy into a buffer of their own which need not be initialised.
+    ///
+    /// # Errors
+    /// As [`read`](StreamReader::read).
+    pub fn poll_receive<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: usize,
+        take: impl FnOnce(&[u8]) -> R,
+    ) -> Poll<io::Result<R>> {
+        if !self.buffer.is_empty() || most == 0 {
+            let count = self.buffer.len().min(most);
+            let result = take(&self.buffer.as_slice()[..count]);
+            self.buffer.consume(count);
+            return Poll::Ready(Ok(result));
+        }
+        let take = |bytes: &[u8]| (bytes.is_empty(), take(bytes));
+        let (ended, result) = ready!(self.handle.connection().poll_receive(cx, most, take))?;
+        self.ended |= ended;
+        Poll::Ready(Ok(result))
+    }
+
+    /// Receives into the reader's own buffer if that is empty; ready when there is something in it, or the stream has ended.
+    #[cfg(feature = "futures-io")]
+    pub(super) fn poll_buffer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        if self.buffer.is_empty() {
+            ready!(self.poll_fill(cx, self.room()))?;
+        }
+        Poll::Ready(Ok(self.buffer.as_slice()))
+    }
+
+    /// Forgets the first `count` bytes of the buffer, or all there are.
+    #[cfg(feature = "futures-io")]
+    pub(super) fn consume_buffer(&mut self, count: usize) {
+        self.buffer.consume(count.min(self.buffer.len()));
+    }
+
     /// Gives what there is, at least a byte and at most `max`; nothing at the end of the stream, or if `max` is 0.
     ///
     /// # Errors
@@ -241,7 +281,7 @@ impl StreamReader {
             }
             let room = self.room().max(out.len());
             if !self.buffer.is_empty() {
-                ready!(self.poll_receive(cx, room))?;
+                ready!(self.poll_fill(cx, room))?;
                 continue;
             }
             let buffer = &mut self.buffer;
@@ -323,7 +363,7 @@ impl StreamReader {
                 return Poll::Ready(Ok(()));
             }
             let room = (max - len).saturating_add(1);
-            ready!(self.poll_receive(cx, room))?;
+            ready!(self.poll_fill(cx, room))?;
         }
     }
 
@@ -424,7 +464,7 @@ impl StreamReader {
                 }));
             }
             if !self.buffer.is_empty() {
-                ready!(self.poll_receive(cx, self.room()))?;
+                ready!(self.poll_fill(cx, self.room()))?;
                 continue;
             }
             // The usual case: what is looked for arrives at once, and need not go through the buffer.
@@ -455,7 +495,7 @@ impl StreamReader {
     }
 
     /// Receives into the buffer, `room` bytes at most; 0 at the end.
-    fn poll_receive(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         if self.ended {
             return Poll::Ready(Ok(0));
         }

@@ -6,6 +6,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use crate::engine::{Connection, Goal, Handle, Urgency};
 use crate::error::WriteError;
@@ -90,6 +91,50 @@ impl StreamWriter {
     /// aborts the connection; other tasks should not write meanwhile.
     pub async fn write_all(&self, bytes: &[u8]) -> Result<(), WriteError> {
         write_all(self.connection(), bytes).await
+    }
+
+    /// Accepts of `bytes` as much as may be queued, and gives how much that was; waits while more than the high [water
+    /// mark](StreamWriter::set_write_buffer_limits) is queued, as [`drain`](StreamWriter::drain) does. Sent like what is
+    /// [written](StreamWriter::write): together with the rest of this turn's.
+    ///
+    /// For adapters; [`write_all`](StreamWriter::write_all) is simpler.
+    ///
+    /// # Errors
+    /// As [`write`](StreamWriter::write); [`WriteError::Full`] only if the hard limit is 0.
+    pub fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, WriteError>> {
+        poll_write(self.connection(), cx, &[IoSlice::new(bytes)])
+    }
+
+    /// The same of several parts.
+    ///
+    /// # Errors
+    /// As [`poll_write`](StreamWriter::poll_write).
+    pub fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<Result<usize, WriteError>> {
+        poll_write(self.connection(), cx, parts)
+    }
+
+    /// Ready when the system has taken everything that is queued; see [`flush`](StreamWriter::flush).
+    ///
+    /// # Errors
+    /// As [`flush`](StreamWriter::flush).
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        self.connection().poll_sent(cx, Goal::Sent)
+    }
+
+    /// [Ends](StreamWriter::write_eof) the stream that the peer reads; ready when the system has taken everything.
+    ///
+    /// # Errors
+    /// As [`write_eof`](StreamWriter::write_eof) and [`flush`](StreamWriter::flush).
+    pub fn poll_write_eof(&self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        poll_write_eof(self.connection(), cx)
     }
 
     /// Sends `count` bytes of `file` from `offset` on, or all to its end, behind what is queued; awaited, it gives how many were
@@ -259,6 +304,47 @@ impl StreamWriter {
     pub fn with_fd<R>(&self, look: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
         look(self.connection().open_registration()?.as_fd())
     }
+}
+
+/// How much one call accepts: more is not sent in one go either, and would be copied.
+const AT_MOST: usize = 1024 * 1024;
+
+/// See [`StreamWriter::poll_write`].
+pub(crate) fn poll_write(
+    connection: &Rc<Connection>,
+    cx: &Context<'_>,
+    parts: &[IoSlice<'_>],
+) -> Poll<Result<usize, WriteError>> {
+    if connection.is_paused() {
+        ready!(connection.poll_sent(cx, Goal::Drained))?;
+    }
+    let len = parts.iter().map(|part| part.len()).sum::<usize>();
+    if len <= AT_MOST && connection.has_room(len) {
+        connection.write(parts, Urgency::Turn)?;
+        return Poll::Ready(Ok(len));
+    }
+    let Some(part) = parts.iter().find(|part| !part.is_empty()) else {
+        return Poll::Ready(Ok(0));
+    };
+    let fits = |room: usize| part.len().min(room).min(AT_MOST);
+    let mut room = connection.hard_limit().saturating_sub(connection.queued());
+    if room == 0 {
+        ready!(connection.poll_sent(cx, Goal::Sent))?;
+        // Of no room at all a byte is asked for, to be refused with the reason.
+        room = connection.hard_limit().max(1);
+    }
+    let count = fits(room);
+    connection.write(&[IoSlice::new(&part[..count])], Urgency::Turn)?;
+    Poll::Ready(Ok(count))
+}
+
+/// See [`StreamWriter::poll_write_eof`].
+pub(crate) fn poll_write_eof(
+    connection: &Rc<Connection>,
+    cx: &Context<'_>,
+) -> Poll<Result<(), WriteError>> {
+    connection.write_eof()?;
+    connection.poll_sent(cx, Goal::Sent)
 }
 
 /// See [`StreamWriter::write_all`].

@@ -91,7 +91,7 @@ impl UnixStream {
     }
 
     #[inline]
-    pub(super) fn connection(&self) -> &Rc<Connection> {
+    pub(crate) fn connection(&self) -> &Rc<Connection> {
         self.handles.writer.connection()
     }
 
