@@ -56,6 +56,22 @@ impl ServerTls {
         self
     }
 
+    /// Offers these application protocols (ALPN), the preferred one first, unless some are offered already: for protocol
+    /// libraries, which know theirs.
+    #[must_use]
+    pub fn alpn_unless_set<P: AsRef<[u8]>>(
+        mut self,
+        protocols: impl IntoIterator<Item = P>,
+    ) -> Self {
+        if self.config.alpn_protocols.is_empty() {
+            Arc::make_mut(&mut self.config).alpn_protocols = protocols
+                .into_iter()
+                .map(|protocol| protocol.as_ref().to_vec())
+                .collect();
+        }
+        self
+    }
+
     /// rustls' configuration that it stands for.
     pub fn config(&self) -> &Arc<ServerConfig> {
         &self.config
