@@ -197,7 +197,9 @@ fn closing_leaves_reading() {
         let mut answer = String::new();
         here.read_to_string(&mut answer).await?;
         assert_eq!(answer, "answer");
-        let error = AsyncWriteExt::write_all(&mut here, b"more").await.unwrap_err();
+        let error = AsyncWriteExt::write_all(&mut here, b"more")
+            .await
+            .unwrap_err();
         assert!(error.get_ref().unwrap().is::<WriteError>(), "{error:?}");
         io::Result::Ok(())
     })

@@ -61,9 +61,7 @@ impl RequestBody {
         let Some(patience) = self.patience else {
             return false;
         };
-        let alarm = self
-            .alarm
-            .get_or_insert_with(|| LoopTimer.sleep(patience));
+        let alarm = self.alarm.get_or_insert_with(|| LoopTimer.sleep(patience));
         alarm.as_mut().poll(cx).is_ready()
     }
 }

@@ -113,8 +113,7 @@ pub(super) async fn serve<S, B>(
                 .timer(LoopTimer)
                 .header_read_timeout(options.header_timeout)
                 .keep_alive(options.keep_alive)
-                .max_buf_size(options.header_bytes)
-                .half_close(true);
+                .max_buf_size(options.header_bytes);
             let connection = http1.serve_connection(io, answering).with_upgrades();
             until(closing, connection, |c| c.graceful_shutdown()).await
         }
@@ -171,7 +170,10 @@ where
         Err(error) => {
             let (method, uri) = asked;
             let from = peer.map_or_else(|| "somebody".to_owned(), |peer| peer.to_string());
-            report(format!("the service failed on {method} {uri} from {from}"), error.into());
+            report(
+                format!("the service failed on {method} {uri} from {from}"),
+                error.into(),
+            );
             Ok(nothing_but(StatusCode::INTERNAL_SERVER_ERROR))
         }
     }
