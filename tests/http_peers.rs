@@ -15,7 +15,7 @@ use rondel_hyper::http_body_util::{BodyExt, Full};
 use rondel_hyper::hyper::service::service_fn;
 use rondel_hyper::server::{RequestBody, RunningServer};
 use rondel_hyper::{BoxError, Client, HttpServer};
-use rondel_tests::has_peer;
+use rondel_tests::{example, has_peer, run_to_end};
 
 /// A folder of its own for a test, removed when it goes.
 struct Folder(PathBuf);
@@ -318,4 +318,77 @@ fn python_sends_bodies_in_every_encoding() {
         assert_eq!(&body[..2], b"\x1f\x8b");
     })
     .unwrap();
+}
+
+#[test]
+fn the_server_example_shows_itself() {
+    let said = run_to_end(&mut example("http_server"));
+    let expected = "\
+GET /: 200 OK, text/html; charset=utf-8, 15 bytes
+GET /big.bin: 200 OK, application/octet-stream, 3000000 bytes
+GET /nothing: 404 Not Found, text/plain; charset=utf-8, 12 bytes
+GET /../secret: 404 Not Found, text/plain; charset=utf-8, 12 bytes
+";
+    assert!(said.starts_with(expected), "{said}");
+    assert!(
+        said.contains("POST [1, 2, 39]: 200 OK, {\"sum\":42}\n"),
+        "{said}"
+    );
+    assert!(
+        said.ends_with("connections kept: 1\ncut off: 0\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_axum_example_shows_itself() {
+    assert_eq!(
+        run_to_end(&mut example("axum_router")),
+        "hello, world\n\
+         {\"article\":\"teapot\",\"total\":3}\n\
+         {\"article\":\"teapot\",\"total\":7}\n\
+         404 Not Found\n"
+    );
+}
+
+/// As somebody would use it: started with an address, asked by curl, ended by Ctrl-C.
+#[test]
+fn the_server_example_serves_until_it_is_interrupted() {
+    if !has_peer("curl") {
+        return;
+    }
+    let folder = Folder::new();
+    fs::write(folder.0.join("page.html"), "<p>a page</p>").unwrap();
+    let mut child = example("http_server")
+        .arg("127.0.0.1:0")
+        .arg(&folder.0)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let url = line
+        .strip_prefix("serving ")
+        .and_then(|line| line.split_once(','))
+        .unwrap()
+        .0;
+    run(async {
+        let page = format!("{url}/page.html");
+        assert_eq!(curl(&[&page]).await, "<p>a page</p>");
+        assert_eq!(
+            curl(&["--http2-prior-knowledge", &page]).await,
+            "<p>a page</p>"
+        );
+        let outside = format!("{url}/../../etc/passwd");
+        assert_eq!(curl(&["--path-as-is", &outside]).await, "no such page");
+    })
+    .unwrap();
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(sent.success());
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut output, &mut rest).unwrap();
+    assert_eq!(rest, "cut off: 0\n");
+    assert!(child.wait().unwrap().success());
 }
