@@ -351,6 +351,14 @@ fn the_axum_example_shows_itself() {
     );
 }
 
+#[test]
+fn the_reqwest_example_shows_itself() {
+    assert_eq!(
+        run_to_end(&mut example("reqwest_beside")),
+        "GET /1, 0 bytes\nGET /2, 0 bytes\nGET /3, 0 bytes\nPOST /, 100000 bytes\nthe clock went on: true\n"
+    );
+}
+
 /// As somebody would use it: started with an address, asked by curl, ended by Ctrl-C.
 #[test]
 fn the_server_example_serves_until_it_is_interrupted() {

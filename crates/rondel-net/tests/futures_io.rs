@@ -1,5 +1,6 @@
 //! The traits of futures-io, as other people's code uses them.
 
+use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
@@ -132,11 +133,8 @@ fn writing_waits_for_a_slow_peer() {
         let (_reader, writer) = here.into_split();
         let mut accepted = 0;
         let pieces = [7; 100_000];
-        loop {
-            match poll!(std::future::poll_fn(|cx| writer.poll_write(cx, &pieces))) {
-                Poll::Ready(count) => accepted += count?,
-                Poll::Pending => break,
-            }
+        while let Poll::Ready(count) = poll!(poll_fn(|cx| writer.poll_write(cx, &pieces))) {
+            accepted += count?;
         }
         let (_, high) = writer.write_buffer_limits();
         assert!(writer.buffered() > high, "it waits for a reason");
@@ -148,7 +146,7 @@ fn writing_waits_for_a_slow_peer() {
         while read < accepted {
             read += reader.read(&mut room).await?;
         }
-        let count = std::future::poll_fn(|cx| writer.poll_write(cx, &pieces)).await?;
+        let count = poll_fn(|cx| writer.poll_write(cx, &pieces)).await?;
         assert_eq!(count, pieces.len());
         io::Result::Ok(())
     })
@@ -165,12 +163,12 @@ fn no_more_is_accepted_than_the_hard_limit_allows() {
         let big = [1; 5000];
         let write = |bytes: &'static [u8]| {
             let writer = &writer;
-            std::future::poll_fn(move |cx| writer.poll_write(cx, bytes))
+            poll_fn(move |cx| writer.poll_write(cx, bytes))
         };
         assert_eq!(write(&[1; 5000]).await?, 1000);
         let parts = [io::IoSlice::new(&[]), io::IoSlice::new(&big)];
         writer.flush().await?;
-        let count = std::future::poll_fn(|cx| writer.poll_write_vectored(cx, &parts)).await?;
+        let count = poll_fn(|cx| writer.poll_write_vectored(cx, &parts)).await?;
         assert_eq!(count, 1000);
         assert_eq!(write(&[]).await?, 0);
         writer.flush().await?;
