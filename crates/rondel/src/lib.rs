@@ -55,6 +55,15 @@ pub use rondel_net::{
     self as net, create_connection, create_server, open_connection, start_server,
 };
 
+#[cfg(feature = "macros")]
+#[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
+pub use rondel_macros::{main, test};
+
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+#[path = "entry.rs"]
+pub mod __entry;
+
 /// Synchronisation between the tasks of a loop, with its guards, errors and futures; and, under `sync::shared`, between threads.
 pub use rondel_sync as sync;
 

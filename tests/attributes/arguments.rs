@@ -1,0 +1,4 @@
+#[rondel::main]
+async fn main(words: Vec<String>) {
+    drop(words);
+}

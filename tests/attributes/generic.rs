@@ -1,0 +1,4 @@
+#[rondel::test]
+async fn test<T>() {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[rondel::test]
+struct Test;
+
+fn main() {}

@@ -1,0 +1,2 @@
+#[rondel::main]
+fn main() {}

@@ -1,0 +1,4 @@
+#[rondel::test(flavor = "multi_thread")]
+async fn test() {}
+
+fn main() {}
