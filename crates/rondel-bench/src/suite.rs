@@ -163,8 +163,12 @@ pub(crate) fn child(contender: &Contender, workload: &Workload, scale: Scale) ->
             let listener = listen(contender).map_err(Error::during("listen on loopback"))?;
             serve(listener, config).map_err(Error::during(format_args!("serve {}", workload.name)))
         }
-        Kind::Net(Net::Echo { .. } | Net::Churn { .. } | Net::Idle { .. }) => {
-            let serve = contender.serve.ok_or_else(lacking)?;
+        Kind::Net(net) => {
+            let serve = match net {
+                Net::Http { .. } => contender.serve_http,
+                _ => contender.serve,
+            };
+            let serve = serve.ok_or_else(lacking)?;
             let listener = listen(contender).map_err(Error::during("listen on loopback"))?;
             serve(listener).map_err(Error::during(format_args!("serve {}", workload.name)))
         }

@@ -23,6 +23,7 @@ pub(super) const CONTENDER: Contender = Contender {
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
     serve_tls: None,
+    serve_http: None,
 };
 
 const EVENTS: usize = 1024;

@@ -7,6 +7,8 @@ mod limit;
 mod limit_task;
 mod monoio;
 mod rondel;
+mod rondel_guest;
+mod rondel_http;
 mod smol;
 mod tokio;
 mod tokio_tuned;
@@ -47,6 +49,8 @@ pub(crate) struct Contender {
     pub(crate) serve_datagrams: Option<fn(UdpSocket) -> io::Result<()>>,
     /// The same inside TLS.
     pub(crate) serve_tls: Option<ServeTls>,
+    /// Its HTTP server, which answers whatever it is asked by [`HELLO`](crate::workloads::net::HELLO).
+    pub(crate) serve_http: Option<fn(TcpListener) -> io::Result<()>>,
 }
 
 /// Serves until the process is killed.
@@ -62,6 +66,8 @@ impl PartialEq for Contender {
 pub(crate) const CONTENDERS: &[Contender] = &[
     rondel::CONTENDER,
     rondel::PROTOCOL,
+    rondel_http::CONTENDER,
+    rondel_guest::CONTENDER,
     tokio::CONTENDER,
     tokio_tuned::CONTENDER,
     smol::CONTENDER,
@@ -80,6 +86,7 @@ impl Contender {
             Kind::Micro(micro) => self.job(micro).is_some(),
             Kind::Net(Net::Datagrams { .. }) => self.serve_datagrams.is_some(),
             Kind::Net(Net::Tls { .. } | Net::Handshake { .. }) => self.serve_tls.is_some(),
+            Kind::Net(Net::Http { .. }) => self.serve_http.is_some(),
             Kind::Net(Net::Echo { .. } | Net::Churn { .. } | Net::Idle { .. }) => {
                 self.serve.is_some()
             }

@@ -33,6 +33,7 @@ pub(super) const CONTENDER: Contender = Contender {
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
     serve_tls: None,
+    serve_http: None,
 };
 
 /// More than the submissions of one turn at 500 connections, so that the ring never overflows.

@@ -30,6 +30,7 @@ pub(super) const CONTENDER: Contender = Contender {
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
     serve_tls: Some(serve_tls),
+    serve_http: Some(super::rondel_http::serve_bare),
 };
 
 /// Datagrams received and sent by one system call, at most.
@@ -43,6 +44,7 @@ pub(super) const PROTOCOL: Contender = Contender {
     serve: Some(serve_protocol),
     serve_datagrams: None,
     serve_tls: Some(serve_protocol_tls),
+    serve_http: None,
 };
 
 struct Rondel;
@@ -257,7 +259,7 @@ fn serve_datagrams(socket: net::UdpSocket) -> io::Result<()> {
     })
 }
 
-fn run_server(serving: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+pub(super) fn run_server(serving: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     let mut builder = EventLoop::builder();
     if is_watched() {
         // Everything takes ten to fifty times as long, and so must the time after which a loop looks around.

@@ -1,6 +1,7 @@
 //! smol on one thread: a `LocalExecutor`, leaked, as its documentation advises for speed, and run by
 //! async-io's `block_on`, which drives the reactor on the same thread.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net;
@@ -14,16 +15,23 @@ use futures_rustls::TlsAcceptor;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
+use rondel_hyper::bytes::Bytes;
+use rondel_hyper::http::Response;
+use rondel_hyper::http_body_util::Full;
+use rondel_hyper::hyper::server::conn::http1;
+use rondel_hyper::hyper::service::service_fn;
 use rustls::ServerConfig;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream, UdpSocket};
 use smol::process::Command;
 use smol::{Task, Timer, future};
+use smol_hyper::rt::FuturesIo;
 
 use super::{
     Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks, Pool,
     Processes, Tasks, Timers, all_jobs,
 };
+use crate::workloads::net::HELLO;
 use crate::workloads::procs::PROGRAM;
 
 pub(super) const CONTENDER: Contender = Contender {
@@ -33,6 +41,7 @@ pub(super) const CONTENDER: Contender = Contender {
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
     serve_tls: Some(serve_tls),
+    serve_http: Some(serve_http),
 };
 
 thread_local! {
@@ -229,4 +238,26 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
         }
         stream.write_all(&buffer[..received]).await?;
     }
+}
+
+fn serve_http(listener: net::TcpListener) -> io::Result<()> {
+    Smol::run(async {
+        let listener = TcpListener::try_from(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            Smol::spawn(async move {
+                let hello = service_fn(async |_| {
+                    let body = Full::new(Bytes::from_static(HELLO.as_bytes()));
+                    Ok::<_, Infallible>(Response::new(body))
+                });
+                stream.set_nodelay(true)?;
+                // A client that leaves is no failure here.
+                let _ = http1::Builder::new()
+                    .serve_connection(FuturesIo::new(stream), hello)
+                    .await;
+                io::Result::Ok(())
+            })
+            .detach();
+        }
+    })
 }

@@ -1,11 +1,18 @@
 //! tokio on one thread: a `LocalRuntime`, idiomatic use.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
+use rondel_hyper::bytes::Bytes;
+use rondel_hyper::http::Response;
+use rondel_hyper::http_body_util::Full;
+use rondel_hyper::hyper::server::conn::http1;
+use rondel_hyper::hyper::service::service_fn;
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -19,6 +26,7 @@ use super::{
     Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks, Pool,
     Processes, Tasks, Timers, all_jobs,
 };
+use crate::workloads::net::HELLO;
 use crate::workloads::procs::PROGRAM;
 
 pub(super) const CONTENDER: Contender = Contender {
@@ -28,6 +36,7 @@ pub(super) const CONTENDER: Contender = Contender {
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
     serve_tls: Some(serve_tls),
+    serve_http: Some(serve_http),
 };
 
 pub(super) fn runtime() -> LocalRuntime {
@@ -228,4 +237,25 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
         }
         stream.write_all(&buffer[..received]).await?;
     }
+}
+
+fn serve_http(listener: net::TcpListener) -> io::Result<()> {
+    runtime().block_on(async {
+        let listener = TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            task::spawn_local(async move {
+                let hello = service_fn(async |_| {
+                    let body = Full::new(Bytes::from_static(HELLO.as_bytes()));
+                    Ok::<_, Infallible>(Response::new(body))
+                });
+                stream.set_nodelay(true)?;
+                // A client that leaves is no failure here.
+                let _ = http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), hello)
+                    .await;
+                io::Result::Ok(())
+            });
+        }
+    })
 }

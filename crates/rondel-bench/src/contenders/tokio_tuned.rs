@@ -21,6 +21,7 @@ pub(super) const CONTENDER: Contender = Contender {
     serve: Some(serve),
     serve_datagrams: None,
     serve_tls: None,
+    serve_http: None,
 };
 
 thread_local! {

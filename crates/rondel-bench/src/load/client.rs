@@ -20,7 +20,7 @@ use super::session::Session;
 use crate::histogram::Histogram;
 use crate::process::Error;
 use crate::tls::client_config;
-use crate::workloads::net::Net;
+use crate::workloads::net::{HELLO, Net, REQUEST};
 
 /// No answer from any connection for so long is an error, not a slow server.
 const SILENCE: Timespec = Timespec {
@@ -38,6 +38,8 @@ pub(super) struct Client {
     server: SocketAddrV4,
     epoll: OwnedFd,
     connections: Vec<Connection>,
+    /// The size of an answer.
+    answer: usize,
     /// Requests started so far, over all connections.
     started: u64,
     table: Vec<u8>,
@@ -74,6 +76,7 @@ impl Client {
             server,
             epoll,
             connections: Vec::with_capacity(net.connections()),
+            answer: net.bytes(),
             started: 0,
             table: random_bytes(net.bytes() + OFFSETS),
             buffer: vec![0; RECEIVE_BUFFER],
@@ -81,7 +84,10 @@ impl Client {
             tls: net.is_tls().then(client_config).transpose()?,
             idle: Vec::new(),
         };
-        let bytes = net.bytes();
+        if net.is_http() {
+            client.table = REQUEST.to_vec();
+            client.answer = client.size_of_answer()?;
+        }
         for index in 0..net.connections() {
             let (socket, tls) = if net.is_churn() {
                 (None, None)
@@ -90,8 +96,8 @@ impl Client {
             };
             let idle = Request {
                 offset: 0,
-                sent: bytes,
-                received: bytes,
+                sent: net.bytes(),
+                received: client.answer,
                 since: Instant::now(),
             };
             client.connections.push(Connection {
@@ -119,6 +125,22 @@ impl Client {
             self.idle.push(socket);
         }
         Ok(())
+    }
+
+    /// How long the answers are that a server of HTTP gives: they differ in nothing but the date.
+    fn size_of_answer(&self) -> Result<usize, Error> {
+        let socket = self.plain_socket()?;
+        let mut answer = [0; 4096];
+        let mut size = 0;
+        send(&socket, REQUEST, SendFlags::NOSIGNAL).map_err(Error::during("ask by HTTP"))?;
+        while !answer[..size].ends_with(HELLO.as_bytes()) {
+            let received = recv(&socket, &mut answer[size..], RecvFlags::empty());
+            match received.map_err(Error::during("hear an answer by HTTP"))? {
+                (0, _) => return Err(Error::new("the server gives another answer than hello")),
+                (more, _) => size += more,
+            }
+        }
+        Ok(size)
     }
 
     fn plain_socket(&self) -> Result<OwnedFd, Error> {
@@ -170,10 +192,10 @@ impl Client {
         last: u64,
         latencies: &mut Histogram,
     ) -> Result<(), Error> {
-        let bytes = self.net.bytes();
+        let (bytes, answer) = (self.net.bytes(), self.answer);
         if let Some(tls) = &self.connections[index].tls
             && tls.is_at_rest()
-            && self.connections[index].request.received == bytes
+            && self.connections[index].request.received == answer
             && self.started == last
         {
             return Ok(());
@@ -181,7 +203,7 @@ impl Client {
         // One receive an event takes all that is there: an answer is shorter than the buffer.
         let mut readable = !flags.difference(EventFlags::OUT).is_empty();
         loop {
-            if self.connections[index].request.received == bytes {
+            if self.connections[index].request.received == answer {
                 if self.started == last {
                     return Ok(());
                 }
@@ -193,8 +215,12 @@ impl Client {
                 return Ok(());
             }
             readable = false;
-            connection.receive(&self.table, bytes, &mut self.buffer)?;
-            if connection.request.received == bytes {
+            if self.net.is_http() {
+                connection.receive_http(answer, &mut self.buffer)?;
+            } else {
+                connection.receive(&self.table, bytes, &mut self.buffer)?;
+            }
+            if connection.request.received == answer {
                 latencies.record(connection.request.since.elapsed());
                 if self.net.is_churn() {
                     connection.close();
@@ -211,7 +237,10 @@ impl Client {
             self.connections[index].socket = Some(self.open(index)?);
             self.connections[index].tls = self.session()?;
         }
-        let offset = (self.started as usize).wrapping_mul(31) % OFFSETS;
+        let offset = match self.net.is_http() {
+            true => 0,
+            false => (self.started as usize).wrapping_mul(31) % OFFSETS,
+        };
         self.connections[index].request = Request {
             offset,
             sent: 0,
@@ -278,6 +307,27 @@ impl Connection {
                 Err(Errno::AGAIN) => break,
                 Err(error) => return Err(Error::during("send a request")(error)),
             }
+        }
+        Ok(())
+    }
+
+    /// What has arrived, if anything has, must be what an answer begins with, and ends with.
+    fn receive_http(&mut self, answer: usize, buffer: &mut [u8]) -> Result<(), Error> {
+        let (Some(socket), request) = (&self.socket, &mut self.request) else {
+            return Ok(());
+        };
+        let received = match recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => return Err(Error::new("the server closed a connection")),
+            Ok((received, _)) => received,
+            Err(Errno::AGAIN) => return Ok(()),
+            Err(error) => return Err(Error::during("receive an answer")(error)),
+        };
+        let piece = &buffer[..received];
+        let begins = request.received > 0 || piece.starts_with(b"HTTP/1.1 200 OK\r\n");
+        request.received += received;
+        let ends = request.received < answer || piece.ends_with(HELLO.as_bytes());
+        if !begins || !ends || request.received > answer {
+            return Err(Error::new("another answer than hello"));
         }
         Ok(())
     }

@@ -115,6 +115,15 @@ const fn tls(name: &'static str, bytes: usize) -> Workload {
     }
 }
 
+const fn http(name: &'static str, connections: usize) -> Workload {
+    Workload {
+        name,
+        kind: Kind::Net(Net::Http { connections }),
+        metrics: &[RATE, P50, P99, CPU],
+        what: "a request over HTTP/1.1, a short answer by hyper, then the next on the same connection",
+    }
+}
+
 pub(crate) const WORKLOADS: &[Workload] = &[
     micro(
         "spawn",
@@ -286,6 +295,8 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         metrics: &[RATE, P50, P99, CPU],
         what: "connect, a full handshake, one message of 16 B and its copy, close; 50 at a time",
     },
+    http("http_c50", 50),
+    http("http_c500", 500),
     Workload {
         name: "idle10k",
         kind: Kind::Net(Net::Idle {

@@ -3,6 +3,13 @@
 //! A server of connections has one task in both: it accepts, switches Nagle's algorithm off, sends back what it
 //! receives, and closes when the peer has closed. One of datagrams sends each back to where it came from.
 
+/// What a client asks a server for by HTTP.
+pub(crate) const REQUEST: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n";
+
+/// The body of the answer.
+pub(crate) const HELLO: &str = "Hello, world!";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Net {
     /// Connections that stay, each with one message under way at a time.
@@ -15,6 +22,8 @@ pub(crate) enum Net {
     Tls { bytes: usize, connections: usize },
     /// As `Churn`, inside TLS: a full handshake for each message.
     Handshake { bytes: usize, connections: usize },
+    /// Connections that stay, each with one HTTP/1.1 request under way at a time, answered by [`HELLO`].
+    Http { connections: usize },
     /// As `Echo`, with so many other connections that have been used once and do nothing.
     Idle {
         bytes: usize,
@@ -32,6 +41,7 @@ impl Net {
             | Self::Tls { bytes, .. }
             | Self::Handshake { bytes, .. }
             | Self::Idle { bytes, .. } => bytes,
+            Self::Http { .. } => REQUEST.len(),
         }
     }
 
@@ -42,6 +52,7 @@ impl Net {
             | Self::Datagrams { connections, .. }
             | Self::Tls { connections, .. }
             | Self::Handshake { connections, .. }
+            | Self::Http { connections }
             | Self::Idle { connections, .. } => connections,
         }
     }
@@ -49,6 +60,10 @@ impl Net {
     /// Whether each message has a connection of its own.
     pub(crate) const fn is_churn(self) -> bool {
         matches!(self, Self::Churn { .. } | Self::Handshake { .. })
+    }
+
+    pub(crate) const fn is_http(self) -> bool {
+        matches!(self, Self::Http { .. })
     }
 
     pub(crate) const fn is_tls(self) -> bool {
