@@ -13,7 +13,9 @@ async fn greeting(name: &str) -> Result<String, String> {
 
 #[rondel::main]
 async fn main() -> Result<(), String> {
-    let name = std::env::args().nth(1).unwrap_or("world".to_owned());
+    let name = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "world".to_owned());
     println!("{}", greeting(&name).await?);
     Ok(())
 }

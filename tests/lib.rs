@@ -58,6 +58,25 @@ pub fn run_to_end(command: &mut Command) -> String {
     stdout
 }
 
+/// A Python that has the module `name`; without one, the test is to be skipped, as by [`has_peer`].
+///
+/// # Panics
+/// If the peer is required and missing.
+pub fn python_with(name: &str) -> Option<&'static str> {
+    // The system's own has what the system's packages bring, though another may be found first.
+    let found = ["python3", "/usr/bin/python3"].into_iter().find(|python| {
+        Command::new(python)
+            .args(["-c", &format!("import {name}")])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    });
+    if found.is_none() {
+        missing(&format!("Python's {name}"));
+    }
+    found
+}
+
 /// Whether the program `name` is there to test against. If it is not, the test is to be skipped, which is said; with
 /// `RONDEL_PEERS=required` it fails instead.
 ///
@@ -67,13 +86,17 @@ pub fn has_peer(name: &str) -> bool {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()));
     if !found {
-        assert!(
-            std::env::var_os("RONDEL_PEERS").is_none_or(|peers| peers != "required"),
-            "{name} is required and not installed"
-        );
-        use std::io::Write;
-        // Nowhere to report a failing standard error to.
-        let _ = writeln!(std::io::stderr(), "skipped 1 test: {name} is not installed");
+        missing(name);
     }
     found
+}
+
+fn missing(name: &str) {
+    assert!(
+        std::env::var_os("RONDEL_PEERS").is_none_or(|peers| peers != "required"),
+        "{name} is required and not installed"
+    );
+    use std::io::Write;
+    // Nowhere to report a failing standard error to.
+    let _ = writeln!(std::io::stderr(), "skipped 1 test: {name} is not installed");
 }

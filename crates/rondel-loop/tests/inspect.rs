@@ -32,6 +32,8 @@ fn a_snapshot_names_tasks_and_what_they_wait_for() {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let idler = spawn(pending::<()>()).named("an \"idler\"");
+        // Its first turn, before anybody looks.
+        yield_now().await;
         let there = path.clone();
         let answer = to_thread(move || ask(&there, b"snapshot\n")).await.unwrap();
         assert!(answer.starts_with(&format!("{{\"version\":1,\"pid\":{}", std::process::id())));
