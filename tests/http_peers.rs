@@ -359,6 +359,18 @@ fn the_reqwest_example_shows_itself() {
     );
 }
 
+#[test]
+fn the_proxy_example_shows_itself() {
+    assert_eq!(
+        run_to_end(&mut example("reverse_proxy")),
+        "first: 5000000 bytes from 127.0.0.1\n\
+         the second server stops\n\
+         answered: 300, failed: 0\n\
+         every server had a share: true\n\
+         still under way: 0\n"
+    );
+}
+
 /// As somebody would use it: started with an address, asked by curl, ended by Ctrl-C.
 #[test]
 fn the_server_example_serves_until_it_is_interrupted() {
