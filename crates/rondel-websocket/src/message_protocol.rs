@@ -23,6 +23,10 @@ const HEAD: usize = 64 * 1024;
 /// The order is [`opened`](MessageProtocol::opened), any number of times [`message_received`](MessageProtocol::message_received), and
 /// [`lost`](MessageProtocol::lost), once, whatever happens; it alone if the handshake fails.
 #[allow(unused_variables, reason = "named for the documentation")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not called with messages",
+    note = "implement `MessageProtocol` for it"
+)]
 pub trait MessageProtocol: 'static {
     /// The two have agreed.
     fn opened(&mut self, transport: &MessageTransport) {}

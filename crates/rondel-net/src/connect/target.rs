@@ -92,6 +92,11 @@ impl fmt::Display for Target {
 /// | `"example.com:80"`, `"[::1]:80"` | the same in one; a `String`, too |
 /// | `SocketAddr`, `(IpAddr, u16)` and their kin | an address |
 /// | slices, arrays, vectors of `SocketAddr` | several, of which one will do |
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` says neither host and port nor an address",
+    label = "this cannot be connected to, nor listened at",
+    note = "write `(\"localhost\", 8080)`, `\"localhost:8080\"`, or give a `SocketAddr`"
+)]
 pub trait ToTarget {
     /// What it means.
     ///

@@ -17,6 +17,10 @@ use crate::transport::endpoint::begin;
 use crate::transport::kind::AnyProtocol;
 
 /// What a server's handler may return: nothing, or a result without a value.
+#[diagnostic::on_unimplemented(
+    message = "a handler returns nothing or a `Result<(), _>`, not `{Self}`",
+    note = "an error is reported to the loop's exception handler: it has to be one, or convert into a boxed one"
+)]
 pub trait HandlerOutcome {
     /// The error that is to be reported, if it is one.
     fn into_error(self) -> Option<Box<dyn Error>>;

@@ -19,6 +19,10 @@ use std::path::{Path, PathBuf};
 /// assert!("x".repeat(200).to_unix_addr().is_err()); // some 100 bytes is what the system allows
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` names no Unix socket",
+    note = "give a path, or a string that begins with `\\0` for an abstract name"
+)]
 pub trait ToUnixAddr {
     /// The address.
     ///

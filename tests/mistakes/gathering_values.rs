@@ -1,0 +1,7 @@
+//! Only futures can be gathered.
+use rondel::prelude::*;
+
+#[rondel::main]
+async fn main() {
+    gather((1, 2)).await;
+}
