@@ -148,6 +148,8 @@ the connection is closed
     assert!(stopped.status.success(), "{stopped:?}");
 }
 
+// A guest needs a descriptor, which poll(2) has not.
+#[cfg(not(polling_test_poll_backend))]
 #[test]
 fn redis_is_asked() {
     if !has_peer("redis-server") {

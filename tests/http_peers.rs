@@ -351,6 +351,8 @@ fn the_axum_example_shows_itself() {
     );
 }
 
+// A guest needs a descriptor, which poll(2) has not.
+#[cfg(not(polling_test_poll_backend))]
 #[test]
 fn the_reqwest_example_shows_itself() {
     assert_eq!(

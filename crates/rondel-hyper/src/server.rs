@@ -7,6 +7,7 @@
 mod body;
 mod connection;
 mod options;
+mod patience;
 mod running;
 #[cfg(feature = "tower")]
 mod tower;

@@ -458,6 +458,27 @@ fn whoever_says_nothing_is_closed_in_time() {
     });
 }
 
+/// The limit is for each head, though one timer serves them all.
+#[test]
+fn patience_begins_anew_with_every_request() {
+    on_manual_clock(async |clock| {
+        let limit = Duration::from_secs(30);
+        let server = start(HttpServer::new().header_timeout(limit), service_fn(echo)).await;
+        let (mut reader, writer) = connect(&server).await;
+        for pause in [20, 20, 29, 1, 29] {
+            writer.write_all(GET).await.unwrap();
+            assert!(read_head(&mut reader).await.starts_with("HTTP/1.1 200"));
+            settle().await;
+            clock.advance(Duration::from_secs(pause));
+            settle().await;
+            assert_eq!(server.connections(), 1);
+        }
+        // A second is left of the last one's.
+        clock.advance(Duration::from_millis(1001));
+        assert_eq!(reader.read_to_end(100).await.unwrap(), b"");
+    });
+}
+
 #[test]
 fn a_body_that_stops_coming_fails_in_time() {
     on_manual_clock(async |clock| {

@@ -21,6 +21,7 @@ use rondel_sync::Event;
 
 use super::body::RequestBody;
 use super::options::HttpServer;
+use super::patience::Patience;
 use super::version::{self, Version};
 use crate::error::BoxError;
 use crate::executor::LoopExecutor;
@@ -108,14 +109,16 @@ pub(super) async fn serve<S, B>(
     // What a connection ends with is its client's doing, who has been told as far as can be.
     let _ = match version {
         Version::Http1 => {
+            let patience = Patience::new();
             let mut http1 = http1::Builder::new();
             http1
-                .timer(LoopTimer)
+                .timer(patience.clone())
                 .header_read_timeout(options.header_timeout)
                 .keep_alive(options.keep_alive)
                 .max_buf_size(options.header_bytes);
             let connection = http1.serve_connection(io, answering).with_upgrades();
-            until(closing, connection, |c| c.graceful_shutdown()).await
+            let watched = patience.watch(connection);
+            until(closing, watched, |w| w.connection().graceful_shutdown()).await
         }
         Version::Http2 => {
             let mut http2 = http2::Builder::new(LoopExecutor);
