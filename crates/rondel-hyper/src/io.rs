@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -22,6 +24,8 @@ pub struct HyperIo {
     pair: LoopBound<StreamPair>,
     /// What was read of it before hyper had it.
     early: Vec<u8>,
+    /// Told whether something was written and is not all sent, if somebody wants to know.
+    unsent: Option<Arc<AtomicBool>>,
 }
 
 impl HyperIo {
@@ -39,7 +43,15 @@ impl HyperIo {
         Self {
             pair: LoopBound::new(&local.spawner(), pair),
             early,
+            unsent: None,
         }
+    }
+
+    /// Has it tell whether something was written and is not all sent.
+    #[cfg(feature = "server")]
+    pub(crate) fn telling(mut self, unsent: Arc<AtomicBool>) -> Self {
+        self.unsent = Some(unsent);
+        self
     }
 
     /// The stream again, for instance after an upgrade: reader and writer, and what was read of it already and belongs before
@@ -48,13 +60,27 @@ impl HyperIo {
     /// # Errors
     /// On another thread than its loop's it comes back.
     pub fn into_inner(self) -> Result<(StreamReader, StreamWriter, Vec<u8>), Self> {
-        let Self { pair, early } = self;
+        let Self {
+            pair,
+            early,
+            unsent,
+        } = self;
         match pair.try_into_inner() {
             Ok(pair) => {
                 let (reader, writer) = pair.into_split();
                 Ok((reader, writer, early))
             }
-            Err(pair) => Err(Self { pair, early }),
+            Err(pair) => Err(Self {
+                pair,
+                early,
+                unsent,
+            }),
+        }
+    }
+
+    fn tell_unsent(&self, is_unsent: bool) {
+        if let Some(unsent) = &self.unsent {
+            unsent.store(is_unsent, Ordering::Relaxed);
         }
     }
 
@@ -88,6 +114,7 @@ impl Write for HyperIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.tell_unsent(true);
         Poll::Ready(Ok(ready!(self.pair()?.writer().poll_write(cx, bytes))?))
     }
 
@@ -96,17 +123,19 @@ impl Write for HyperIo {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(ready!(
-            self.pair()?.writer().poll_write_vectored(cx, parts)
-        )?))
+        self.tell_unsent(true);
+        let written = self.pair()?.writer().poll_write_vectored(cx, parts);
+        Poll::Ready(Ok(ready!(written)?))
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(ready!(self.pair()?.writer().poll_flush(cx))?))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().pair()?.writer().poll_flush(cx))?;
+        self.tell_unsent(false);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -479,6 +479,32 @@ fn patience_begins_anew_with_every_request() {
     });
 }
 
+/// Slow in hearing an answer is not the same as asking for nothing.
+#[test]
+fn an_answer_that_is_heard_slowly_is_not_cut() {
+    on_manual_clock(async |clock| {
+        let limit = Duration::from_secs(30);
+        let service = service_fn(async |_: Request<RequestBody>| text(vec![7; 20_000_000]));
+        let server = start(HttpServer::new().header_timeout(limit), service).await;
+        let (mut reader, writer) = connect(&server).await;
+        writer.write_all(GET).await.unwrap();
+        read_head(&mut reader).await;
+        for _ in 0..5 {
+            settle().await;
+            clock.advance(limit);
+        }
+        settle().await;
+        assert_eq!(server.connections(), 1);
+        let mut heard = vec![0; 20_000_000];
+        reader.read_exact(&mut heard).await.unwrap();
+        assert!(heard.iter().all(|byte| *byte == 7));
+        // Heard to the end, it is silent like any other.
+        settle().await;
+        clock.advance(2 * limit);
+        assert_eq!(reader.read_to_end(100).await.unwrap(), b"");
+    });
+}
+
 #[test]
 fn a_body_that_stops_coming_fails_in_time() {
     on_manual_clock(async |clock| {

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -21,7 +21,7 @@ use rondel_sync::Event;
 
 use super::body::RequestBody;
 use super::options::HttpServer;
-use super::patience::Patience;
+use super::patience::{Requests, Served, Watched};
 use super::version::{self, Version};
 use crate::error::BoxError;
 use crate::executor::LoopExecutor;
@@ -63,9 +63,6 @@ impl ConnectInfo {
     }
 }
 
-/// What the answers of a server carry: the service's, or nothing.
-type Answer<B> = Either<B, Empty<Bytes>>;
-
 /// Serves a connection until one of the two ends it, or until `closing` is set and what is under way is done.
 pub(super) async fn serve<S, B>(
     options: &HttpServer,
@@ -99,26 +96,35 @@ pub(super) async fn serve<S, B>(
     if !allowed {
         return;
     }
-    let io = HyperIo::with_early(StreamPair::new(reader, writer), early);
+    let requests = Requests::none();
+    let pair = StreamPair::new(reader, writer);
+    let io = HyperIo::with_early(pair, early).telling(Arc::clone(requests.unsent()));
     let answering = service_fn({
         let (limit, patience) = (options.body_limit, options.body_timeout);
+        let requests = Rc::clone(&requests);
         move |request: Request<Incoming>| {
-            answer(Rc::clone(&service), info.clone(), limit, patience, request)
+            let serving = requests.serve();
+            let request = request.map(|incoming| RequestBody::new(incoming, limit, patience));
+            let answer = answer(Rc::clone(&service), info.clone(), request);
+            async move {
+                let response = answer.await;
+                Ok::<_, BoxError>(response.map(|body| Served::new(body, serving)))
+            }
         }
     });
     // What a connection ends with is its client's doing, who has been told as far as can be.
     let _ = match version {
         Version::Http1 => {
-            let patience = Patience::new();
             let mut http1 = http1::Builder::new();
             http1
-                .timer(patience.clone())
-                .header_read_timeout(options.header_timeout)
+                .header_read_timeout(None)
                 .keep_alive(options.keep_alive)
                 .max_buf_size(options.header_bytes);
             let connection = http1.serve_connection(io, answering).with_upgrades();
-            let watched = patience.watch(connection);
-            until(closing, watched, |w| w.connection().graceful_shutdown()).await
+            let watched = Watched::new(connection, requests, options.header_timeout);
+            until(closing, watched, |w| w.connection().graceful_shutdown())
+                .await
+                .unwrap_or(Ok(()))
         }
         Version::Http2 => {
             let mut http2 = http2::Builder::new(LoopExecutor);
@@ -153,36 +159,32 @@ async fn until<C: Future>(
 async fn answer<S, B>(
     service: Rc<S>,
     info: ConnectInfo,
-    limit: Option<u64>,
-    patience: Option<Duration>,
-    request: Request<Incoming>,
-) -> Result<Response<Answer<B>>, BoxError>
+    mut request: Request<RequestBody>,
+) -> Response<Either<B, Empty<Bytes>>>
 where
     S: Service<Request<RequestBody>, Response = Response<B>>,
     S::Error: Into<BoxError>,
 {
-    let mut request = request.map(|incoming| RequestBody::new(incoming, limit, patience));
     if request.body().is_announced_too_large() {
-        return Ok(nothing_but(StatusCode::PAYLOAD_TOO_LARGE));
+        return nothing_but(StatusCode::PAYLOAD_TOO_LARGE);
     }
-    let asked = (request.method().clone(), request.uri().clone());
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let peer = info.peer;
     request.extensions_mut().insert(info);
     match service.call(request).await {
-        Ok(response) => Ok(response.map(Either::Left)),
+        Ok(response) => response.map(Either::Left),
         Err(error) => {
-            let (method, uri) = asked;
             let from = peer.map_or_else(|| "somebody".to_owned(), |peer| peer.to_string());
             report(
                 format!("the service failed on {method} {uri} from {from}"),
                 error.into(),
             );
-            Ok(nothing_but(StatusCode::INTERNAL_SERVER_ERROR))
+            nothing_but(StatusCode::INTERNAL_SERVER_ERROR)
         }
     }
 }
 
-fn nothing_but<B>(status: StatusCode) -> Response<Answer<B>> {
+fn nothing_but<B>(status: StatusCode) -> Response<Either<B, Empty<Bytes>>> {
     let mut response = Response::new(Either::Right(Empty::new()));
     *response.status_mut() = status;
     response

@@ -1,135 +1,141 @@
-//! How long a connection may take for its next head, watched without a timer for each request.
+//! How long an HTTP/1.1 connection may ask for nothing.
 //!
-//! hyper asks for a sleep whenever it waits for a head, and drops it when the head is there: with every request, though hardly any
-//! ever ends. So that sleep is only a note of its deadline. The connection's one timer is looked after by whoever drives it: it is
-//! armed at the first deadline, finds when it fires that there is a later one, and is armed for that.
+//! hyper has a limit for heads of its own, for which it arms a timer, drops it, and goes round once more with every request. Here the
+//! connection's one timer is left alone while requests come: when it fires, it finds that there was one since, and is armed for what
+//! is left.
 //!
 //! ```text
-//!   hyper ── sleep until d ──> Patience: the earliest moment that matters ──> Watched: one timer, mostly left alone
+//!   a request ── Serving ──┐
+//!   its answer, all of it ─┴─> since when nothing is asked ──> Watched: one timer, which looks once in a while
 //! ```
 
-use std::fmt;
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use hyper::rt::{Sleep, Timer};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::rt::Timer;
 use pin_project_lite::pin_project;
-use rondel_loop::time::{Sleep as TimeSleep, sleep_until};
+use rondel_loop::time::{Sleep, sleep_until};
 
 use crate::timer::LoopTimer;
 
-/// Nothing is waited for.
-const NEVER: u64 = u64::MAX;
-
-/// What hyper is waiting for at a connection: its timer.
-#[derive(Clone)]
-pub(super) struct Patience(Arc<Watch>);
-
-struct Watch {
-    /// What deadlines are counted from.
-    begin: Instant,
-    /// In nanoseconds from there. Touched on the loop's thread only; atomic since hyper asks for `Send + Sync`.
-    deadline: AtomicU64,
+/// What is known of a connection's requests.
+#[derive(Debug)]
+pub(super) struct Requests {
+    /// Under way, to the last piece of the answer.
+    serving: Cell<usize>,
+    /// When the last one ended, or the connection began.
+    since: Cell<Instant>,
+    /// Something of an answer has not been sent yet; told by the connection's I/O.
+    unsent: Arc<AtomicBool>,
 }
 
-impl Patience {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Watch {
-            begin: LoopTimer.now(),
-            deadline: AtomicU64::new(NEVER),
-        }))
-    }
-
-    /// Drives `connection`, and wakes it when its deadline has come.
-    pub(super) fn watch<C: Future>(&self, connection: C) -> Watched<C> {
-        Watched {
-            connection,
-            watch: Arc::clone(&self.0),
-            timer: None,
-        }
-    }
-}
-
-impl Watch {
-    fn since_begin(&self, deadline: Instant) -> u64 {
-        let nanos = deadline.saturating_duration_since(self.begin).as_nanos();
-        u64::try_from(nanos).unwrap_or(NEVER)
-    }
-
-    /// What is waited for now.
-    fn deadline(&self) -> Option<Instant> {
-        match self.deadline.load(Ordering::Relaxed) {
-            NEVER => None,
-            nanos => self.begin.checked_add(Duration::from_nanos(nanos)),
-        }
-    }
-}
-
-impl Timer for Patience {
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
-        self.sleep_until(LoopTimer.now() + duration)
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        Box::pin(Noted {
-            deadline,
-            watch: Arc::clone(&self.0),
+impl Requests {
+    pub(super) fn none() -> Rc<Self> {
+        Rc::new(Self {
+            serving: Cell::new(0),
+            since: Cell::new(LoopTimer.now()),
+            unsent: Arc::default(),
         })
     }
 
-    fn now(&self) -> Instant {
-        LoopTimer.now()
+    /// Whether sending waits for the client, to be told by the connection's I/O.
+    pub(super) const fn unsent(&self) -> &Arc<AtomicBool> {
+        &self.unsent
+    }
+
+    /// A request is there.
+    pub(super) fn serve(self: &Rc<Self>) -> Serving {
+        self.serving.set(self.serving.get() + 1);
+        Serving(Rc::clone(self))
     }
 }
 
-/// A sleep of hyper's: it says when it ends, and does not wake by itself.
-struct Noted {
-    deadline: Instant,
-    watch: Arc<Watch>,
-}
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Serving(Rc<Requests>);
 
-impl Sleep for Noted {}
-
-impl Future for Noted {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        // hyper polls it in the connection's own task, which looks at the note right afterwards.
-        let nanos = self.watch.since_begin(self.deadline);
-        if self.watch.deadline.load(Ordering::Relaxed) != nanos {
-            self.watch.deadline.store(nanos, Ordering::Relaxed);
-            return Poll::Pending;
-        }
-        // Asked again about the same: only then the clock is worth a look.
-        if LoopTimer.now() < self.deadline {
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    }
-}
-
-impl Drop for Noted {
+impl Drop for Serving {
     fn drop(&mut self) {
-        self.watch.deadline.store(NEVER, Ordering::Relaxed);
+        let left = self.0.serving.get() - 1;
+        self.0.serving.set(left);
+        if left == 0 {
+            self.0.since.set(LoopTimer.now());
+        }
     }
 }
 
 pin_project! {
-    /// A connection, and the timer for what it is waiting for.
+    /// An answer's body; its request is under way as long as it lives.
+    pub(super) struct Served<B> {
+        #[pin]
+        body: B,
+        serving: Serving,
+    }
+}
+
+impl<B> Served<B> {
+    pub(super) const fn new(body: B, serving: Serving) -> Self {
+        Self { body, serving }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for Served<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+pin_project! {
+    /// A connection that ends when nothing has been asked for too long: with `None` then.
     pub(super) struct Watched<C> {
         #[pin]
         connection: C,
-        watch: Arc<Watch>,
-        // Armed for a deadline that was noted once; the present one is mostly later.
-        timer: Option<Pin<Box<TimeSleep>>>,
+        requests: Rc<Requests>,
+        limit: Option<Duration>,
+        // `None` before the first look.
+        timer: Option<Pin<Box<Sleep>>>,
+        // The timer has fired and was not armed again.
+        fired: bool,
     }
 }
 
 impl<C> Watched<C> {
+    pub(super) const fn new(
+        connection: C,
+        requests: Rc<Requests>,
+        limit: Option<Duration>,
+    ) -> Self {
+        Self {
+            connection,
+            requests,
+            limit,
+            timer: None,
+            fired: false,
+        }
+    }
+
     /// The connection inside.
     pub(super) fn connection(self: Pin<&mut Self>) -> Pin<&mut C> {
         self.project().connection
@@ -137,41 +143,39 @@ impl<C> Watched<C> {
 }
 
 impl<C: Future> Future for Watched<C> {
-    type Output = C::Output;
+    type Output = Option<C::Output>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<C::Output>> {
         let mut this = self.project();
         // First, so that what the connection waits for is what is said to be waited for.
-        let fired = this
-            .timer
-            .as_mut()
-            .is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
-        if let Poll::Ready(output) = this.connection.as_mut().poll(cx) {
-            return Poll::Ready(output);
+        if let Some(timer) = this.timer.as_mut().filter(|_| !*this.fired) {
+            *this.fired = timer.as_mut().poll(cx).is_ready();
         }
-        let Some(deadline) = this.watch.deadline() else {
+        if let Poll::Ready(output) = this.connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        let Some(limit) = *this.limit else {
             return Poll::Pending;
         };
-        let is_early =
-            |timer: &Pin<Box<TimeSleep>>| timer.deadline().is_some_and(|at| at <= deadline);
-        if fired || !this.timer.as_ref().is_some_and(is_early) {
+        // Armed: it will look. And while something is under way there is nothing to look for; its end comes through here.
+        while (this.timer.is_none() || *this.fired) && this.requests.serving.get() == 0 {
+            let now = LoopTimer.now();
+            let mut deadline = this.requests.since.get() + limit;
+            if deadline <= now {
+                if !this.requests.unsent.load(Ordering::Relaxed) {
+                    return Poll::Ready(None);
+                }
+                // Slow in hearing the last answer is not the same as silent.
+                deadline = now + limit;
+            }
             let timer = this
                 .timer
                 .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
             timer.as_mut().get_mut().reset(deadline);
-            if timer.as_mut().poll(cx).is_ready() {
-                // Due already: hyper looks at the clock when it is asked again.
-                cx.waker().wake_by_ref();
-            }
+            *this.fired = false;
+            ready!(timer.as_mut().poll(cx));
+            *this.fired = true;
         }
         Poll::Pending
-    }
-}
-
-impl fmt::Debug for Patience {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Patience")
-            .field("deadline", &self.0.deadline())
-            .finish_non_exhaustive()
     }
 }
