@@ -121,7 +121,7 @@ impl Proxy {
     async fn pass_on(&self, request: Request<RequestBody>) -> Result<Response<Answer>, BoxError> {
         let (mut head, body) = request.into_parts();
         let info = head.extensions.get::<ConnectInfo>();
-        if let Some(peer) = info.and_then(|info| info.peer) {
+        if let Some(peer) = info.and_then(ConnectInfo::peer) {
             head.headers
                 .append("x-forwarded-for", peer.ip().to_string().parse()?);
         }

@@ -245,7 +245,11 @@ fn a_request_says_where_it_comes_from() {
     run(async {
         let service = service_fn(async |request: Request<RequestBody>| {
             let info = request.extensions().get::<ConnectInfo>().unwrap();
-            text(format!("{} {}", info.peer.unwrap(), info.local.unwrap()))
+            text(format!(
+                "{} {}",
+                info.peer().unwrap(),
+                info.local().unwrap()
+            ))
         });
         let server = start(HttpServer::new(), service).await;
         let (mut reader, writer) = connect(&server).await;

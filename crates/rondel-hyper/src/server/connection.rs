@@ -28,7 +28,7 @@ use crate::executor::LoopExecutor;
 use crate::io::HyperIo;
 use crate::timer::LoopTimer;
 
-/// Where a request comes from. Every request has it in its extensions.
+/// Where a request comes from. Every request has it in its extensions. Cheap to clone.
 ///
 /// ```
 /// use rondel_hyper::http::Request;
@@ -36,30 +36,45 @@ use crate::timer::LoopTimer;
 ///
 /// fn is_from_here(request: &Request<RequestBody>) -> bool {
 ///     let info = request.extensions().get::<ConnectInfo>();
-///     info.and_then(|info| info.peer).is_some_and(|peer| peer.ip().is_loopback())
+///     info.and_then(ConnectInfo::peer).is_some_and(|peer| peer.ip().is_loopback())
 /// }
 /// ```
 #[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ConnectInfo {
-    /// The other end; `None` if it is none of the Internet's.
-    pub peer: Option<SocketAddr>,
-    /// This end; likewise.
-    pub local: Option<SocketAddr>,
-    /// What TLS has agreed on, if the connection is encrypted.
+pub struct ConnectInfo(Arc<Info>);
+
+#[derive(Debug)]
+struct Info {
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
     #[cfg(feature = "tls-core")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "tls-core")))]
-    pub tls: Option<rondel_net::tls::SessionInfo>,
+    tls: Option<rondel_net::tls::SessionInfo>,
 }
 
 impl ConnectInfo {
     fn of(writer: &StreamWriter) -> Self {
-        Self {
+        Self(Arc::new(Info {
             peer: writer.peer_addr(),
             local: writer.local_addr().ok(),
             #[cfg(feature = "tls-core")]
             tls: writer.tls(),
-        }
+        }))
+    }
+
+    /// The other end; `None` if it is none of the Internet's.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.0.peer
+    }
+
+    /// This end; likewise.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.0.local
+    }
+
+    /// What TLS has agreed on, if the connection is encrypted.
+    #[cfg(feature = "tls-core")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls-core")))]
+    pub fn tls(&self) -> Option<&rondel_net::tls::SessionInfo> {
+        self.0.tls.as_ref()
     }
 }
 
@@ -169,12 +184,14 @@ where
         return nothing_but(StatusCode::PAYLOAD_TOO_LARGE);
     }
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let peer = info.peer;
-    request.extensions_mut().insert(info);
+    request.extensions_mut().insert(info.clone());
     match service.call(request).await {
         Ok(response) => response.map(Either::Left),
         Err(error) => {
-            let from = peer.map_or_else(|| "somebody".to_owned(), |peer| peer.to_string());
+            let from = match info.peer() {
+                Some(peer) => peer.to_string(),
+                None => "somebody".to_owned(),
+            };
             report(
                 format!("the service failed on {method} {uri} from {from}"),
                 error.into(),
