@@ -136,10 +136,13 @@ pub(super) async fn serve<S, B>(
                 .keep_alive(options.keep_alive)
                 .max_buf_size(options.header_bytes);
             let connection = http1.serve_connection(io, answering).with_upgrades();
-            let watched = Watched::new(connection, requests, options.header_timeout);
-            until(closing, watched, |w| w.connection().graceful_shutdown())
-                .await
-                .unwrap_or(Ok(()))
+            // In a box, so that what is around it, and looked at with every request, lies together.
+            let watched = Watched::new(Box::pin(connection), requests, options.header_timeout);
+            until(closing, watched, |w| {
+                w.connection().as_deref_mut().graceful_shutdown()
+            })
+            .await
+            .unwrap_or(Ok(()))
         }
         Version::Http2 => {
             let mut http2 = http2::Builder::new(LoopExecutor);
