@@ -59,6 +59,10 @@ impl HyperIo {
     ///
     /// # Errors
     /// On another thread than its loop's it comes back.
+    #[allow(
+        clippy::result_large_err,
+        reason = "it comes back as it was given, and only by mistake"
+    )]
     pub fn into_inner(self) -> Result<(StreamReader, StreamWriter, Vec<u8>), Self> {
         let Self {
             pair,
