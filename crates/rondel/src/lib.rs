@@ -55,6 +55,10 @@ pub use rondel_net::{
     self as net, create_connection, create_server, open_connection, start_server,
 };
 
+#[doc(hidden)]
+#[path = "branches.rs"]
+pub mod __branches;
+
 #[cfg(feature = "macros")]
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
 pub use rondel_macros::{main, test};
@@ -87,9 +91,9 @@ pub mod prelude {
 
     pub use crate::{
         CancelScope, CancelToken, EventLoop, LocalLoop, LoopHandle, RunError, Task, TaskGroup,
-        TaskSet, as_completed, bracket, defer, gather, interval, move_on_after, race, run, select,
-        shield, sleep, spawn, task_group, task_scope, timeout, to_thread, try_gather, wait,
-        yield_now,
+        TaskSet, as_completed, bracket, defer, gather, interval, join, move_on_after, race, run,
+        select, shield, sleep, spawn, task_group, task_scope, timeout, to_thread, try_gather,
+        try_join, wait, yield_now,
     };
     #[cfg(feature = "net")]
     pub use crate::{
