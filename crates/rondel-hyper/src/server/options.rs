@@ -26,7 +26,7 @@ use crate::error::BoxError;
 /// [`HyperIo`](crate::HyperIo), and that into reader and writer).
 ///
 /// A service is `Fn(Request) -> Future` by [`hyper::service::service_fn`], or anything else that is a
-/// [`hyper::service::Service`]; with the feature `tower`, [`tower`](super::tower) makes one of a `tower::Service`, an
+/// [`hyper::service::Service`]; with the feature `tower`, `server::tower` makes one of a `tower::Service`, an
 /// axum `Router` for instance. Nothing of it has to be `Send`. It is called in a task of the connection's (HTTP/1.1) or of
 /// the request's (HTTP/2), and dropped with it if the client goes away. If it fails, the client gets a 500 without
 /// words, and the loop's exception handler the error; if it panics, the connection or the stream ends, and the handler is told.
@@ -57,6 +57,8 @@ use crate::error::BoxError;
 #[must_use = "a builder does nothing unless it is used"]
 pub struct HttpServer {
     net: ServerOptions,
+    #[cfg(feature = "tls-core")]
+    tls: Option<ServerTls>,
     pub(super) http1: bool,
     pub(super) http2: bool,
     pub(super) keep_alive: bool,
@@ -75,6 +77,8 @@ impl Default for HttpServer {
     fn default() -> Self {
         Self {
             net: ServerOptions::new(),
+            #[cfg(feature = "tls-core")]
+            tls: None,
             http1: true,
             http2: true,
             keep_alive: true,
@@ -104,20 +108,29 @@ impl HttpServer {
     #[cfg(feature = "tls-core")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls-core")))]
     pub fn tls(mut self, tls: ServerTls) -> Self {
-        let offered = [(self.http2, "h2"), (self.http1, "http/1.1")];
-        let offered = offered.iter().filter(|(allowed, _)| *allowed);
-        let tls = tls.alpn_unless_set(offered.map(|(_, name)| name));
-        self.net = self.net.tls(tls);
+        self.tls = Some(tls);
         self
     }
 
-    /// Whether HTTP/1.1 is spoken, before [`tls`](HttpServer::tls) is called. Default: yes.
+    /// How it listens, TLS included, when all has been said.
+    fn to_net(&self) -> ServerOptions {
+        #[cfg(feature = "tls-core")]
+        if let Some(tls) = &self.tls {
+            let offered = [(self.http2, "h2"), (self.http1, "http/1.1")];
+            let offered = offered.iter().filter(|(allowed, _)| *allowed);
+            let tls = tls.clone().alpn_unless_set(offered.map(|(_, name)| name));
+            return self.net.clone().tls(tls);
+        }
+        self.net.clone()
+    }
+
+    /// Whether HTTP/1.1 is spoken. Default: yes.
     pub const fn http1(mut self, allowed: bool) -> Self {
         self.http1 = allowed;
         self
     }
 
-    /// Whether HTTP/2 is spoken, before [`tls`](HttpServer::tls) is called. Default: yes.
+    /// Whether HTTP/2 is spoken. Default: yes.
     pub const fn http2(mut self, allowed: bool) -> Self {
         self.http2 = allowed;
         self
@@ -183,7 +196,7 @@ impl HttpServer {
         B::Error: Into<BoxError>,
     {
         let closing = Rc::new(Event::new());
-        let net = self.net.clone();
+        let net = self.to_net();
         let handler = self.handler(service, &closing);
         let server = net.serve(handler, target).await?;
         Ok(RunningServer::new(server, closing))
@@ -205,7 +218,7 @@ impl HttpServer {
         B::Error: Into<BoxError>,
     {
         let closing = Rc::new(Event::new());
-        let net = self.net.clone();
+        let net = self.to_net();
         let handler = self.handler(service, &closing);
         RunningServer::new(net.serve_on(handler, listeners), closing)
     }
