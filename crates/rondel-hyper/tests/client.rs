@@ -609,6 +609,55 @@ fn http2_needs_no_tls_if_both_know() {
     .unwrap();
 }
 
+/// A shutdown lets streams that are under way end, and takes no new ones.
+#[test]
+fn http2_streams_are_answered_at_the_end() {
+    run(async {
+        let (begun, go_on) = (Rc::new(Event::new()), Rc::new(Event::new()));
+        let service = {
+            let (begun, go_on) = (Rc::clone(&begun), Rc::clone(&go_on));
+            service_fn(move |_| {
+                let (begun, go_on) = (Rc::clone(&begun), Rc::clone(&go_on));
+                async move {
+                    begun.set();
+                    go_on.wait().await;
+                    text("answered")
+                }
+            })
+        };
+        let server = Rc::new(HttpServer::new().serve(service, "127.0.0.1:0").await?);
+        let url = format!("http://{}/", server.local_addrs()[0]);
+        let client = Client::builder().http2_only().build();
+        let asking = (0..10).map(|_| {
+            let (client, url) = (client.clone(), url.clone());
+            spawn(async move { read(client.get(&url).await.unwrap()).await.unwrap() })
+        });
+        let asking: Vec<_> = asking.collect();
+        begun.wait().await;
+        for _ in 0..20 * 64 {
+            yield_now().await;
+        }
+        let ending = spawn({
+            let server = Rc::clone(&server);
+            async move { server.shutdown(Duration::from_secs(60)).await }
+        });
+        for _ in 0..20 * 64 {
+            yield_now().await;
+        }
+        assert!(client.get(&url).await.unwrap_err().is_connect());
+        assert!(!ending.is_finished());
+        go_on.set();
+        for answer in asking {
+            assert_eq!(answer.await.unwrap(), "answered");
+        }
+        let report = ending.await.unwrap();
+        assert_eq!((report.cancelled, report.aborted), (0, 0), "{report:?}");
+        Ok::<(), Failure>(())
+    })
+    .unwrap()
+    .unwrap();
+}
+
 #[test]
 fn a_certificate_has_to_be_trusted() {
     run(async {
