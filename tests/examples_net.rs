@@ -64,16 +64,6 @@ fn all_guests_but_the_speaker_hear_what_is_said() {
     );
 }
 
-// A guest needs a descriptor, which poll(2) has not.
-#[cfg(not(polling_test_poll_backend))]
-#[test]
-fn a_guest_has_its_turns_in_calloop() {
-    assert_eq!(
-        lines_of("calloop_guest"),
-        ["the guest heard: round and round", "the host ticked, too"]
-    );
-}
-
 #[test]
 fn a_scanner_finds_what_is_open_and_keeps_to_its_limit() {
     assert_eq!(
