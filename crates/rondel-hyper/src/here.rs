@@ -10,8 +10,6 @@ use rondel_loop::LocalLoop;
 pub(crate) fn here(call: &str) -> LocalLoop {
     match LocalLoop::current() {
         Ok(local) => local,
-        Err(_) => panic!(
-            "{call} needs a running event loop on this thread: call it inside of `rondel::run`"
-        ),
+        Err(error) => panic!("{call}: {error}"),
     }
 }

@@ -544,6 +544,23 @@ fn a_body_that_stops_coming_fails_in_time() {
 }
 
 #[test]
+fn limits_beyond_the_clock_are_none() {
+    run(async {
+        let server = HttpServer::new()
+            .header_timeout(Duration::MAX)
+            .body_timeout(Duration::MAX)
+            .ping_interval(Duration::MAX);
+        let server = start(server, service_fn(echo)).await;
+        let (mut reader, writer) = connect(&server).await;
+        for _ in 0..2 {
+            writer.write_all(GET).await.unwrap();
+            assert!(read_head(&mut reader).await.starts_with("HTTP/1.1 200"));
+        }
+    })
+    .unwrap();
+}
+
+#[test]
 fn versions_can_be_refused() {
     run(async {
         let server = start(HttpServer::new().http1(false), service_fn(echo)).await;

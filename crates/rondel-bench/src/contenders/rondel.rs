@@ -295,7 +295,7 @@ async fn echo_streams(mut reader: StreamReader, writer: StreamWriter) -> io::Res
     }
 }
 
-async fn echo(stream: TcpStream) -> io::Result<()> {
+pub(super) async fn echo(stream: TcpStream) -> io::Result<()> {
     loop {
         let received = stream
             .receive(|bytes| stream.write_now(bytes).map(|()| bytes.len()))

@@ -3,8 +3,9 @@
 use std::io;
 use std::net;
 
-use rondel::net::{TcpListener, TcpStream};
+use rondel::net::TcpListener;
 
+use super::rondel::echo;
 use super::{Contender, no_job};
 
 pub(super) const CONTENDER: Contender = Contender {
@@ -26,16 +27,4 @@ fn serve(listener: net::TcpListener) -> io::Result<()> {
         }
     });
     ended.map_err(io::Error::other)?
-}
-
-async fn echo(stream: TcpStream) -> io::Result<()> {
-    loop {
-        let received = stream
-            .receive(|bytes| stream.write_now(bytes).map(|()| bytes.len()))
-            .await??;
-        if received == 0 {
-            return Ok(());
-        }
-        stream.flush().await?;
-    }
 }

@@ -13,10 +13,11 @@ use super::Client;
 ///
 /// ```
 /// use rondel_hyper::Client;
+/// use rondel_hyper::http::HeaderValue;
 /// use std::time::Duration;
 ///
 /// let client = Client::builder()
-///     .user_agent("patience/1.0")
+///     .user_agent(HeaderValue::from_static("patience/1.0"))
 ///     .max_per_host(4)
 ///     .redirects(3)
 ///     .head_timeout(Duration::from_secs(5))
@@ -107,13 +108,8 @@ impl ClientBuilder {
     }
 
     /// What it calls itself where a request does not say. `None`: nothing. Default: `rondel-hyper` and its version.
-    ///
-    /// # Panics
-    /// If it holds characters that a header may not have.
-    pub fn user_agent<'a>(mut self, name: impl Into<Option<&'a str>>) -> Self {
-        self.0.user_agent = name
-            .into()
-            .map(|name| HeaderValue::from_str(name).expect("a name without control characters"));
+    pub fn user_agent(mut self, name: impl Into<Option<HeaderValue>>) -> Self {
+        self.0.user_agent = name.into();
         self
     }
 

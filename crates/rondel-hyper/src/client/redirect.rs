@@ -30,16 +30,19 @@ pub(super) async fn follow(
         let (method, url) = (request.method().clone(), request.uri().clone());
         let fail = |kind| ClientError::new(&method, &url, kind);
         let origin = Origin::of(&url).map_err(fail)?;
-        let again = Again::of(&request);
+        // Nobody follows: nothing need be remembered.
+        let again = (options.redirects > 0).then(|| Again::of(&request));
         let host = pool.host(origin.clone());
         let mut response = exchange(options, pool, &host, request)
             .await
             .map_err(fail)?;
-        let next = match options.redirects {
-            0 => None,
-            _ => where_to(&response, &url).transpose().map_err(fail)?,
+        let next = match again {
+            None => None,
+            Some(again) => where_to(&response, &url)
+                .transpose()
+                .map_err(fail)?
+                .and_then(|next| again.redirected(response.status(), next)),
         };
-        let next = next.and_then(|next| again.redirected(response.status(), next));
         let Some(mut next) = next else {
             #[cfg(feature = "decompression")]
             if decodes {

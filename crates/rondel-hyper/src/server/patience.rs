@@ -107,6 +107,9 @@ impl<B: Body<Data = Bytes>> Body for Served<B> {
     }
 }
 
+/// Until the next look, where the clock cannot say more.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
 pin_project! {
     /// A connection that ends when nothing has been asked for too long: with `None` then.
     pub(super) struct Watched<C> {
@@ -160,13 +163,16 @@ impl<C: Future> Future for Watched<C> {
         // Armed: it will look. And while something is under way there is nothing to look for; its end comes through here.
         while (this.timer.is_none() || *this.fired) && this.requests.serving.get() == 0 {
             let now = LoopTimer.now();
-            let mut deadline = this.requests.since.get() + limit;
+            // A limit beyond what the clock can say is none.
+            let Some(mut deadline) = this.requests.since.get().checked_add(limit) else {
+                return Poll::Pending;
+            };
             if deadline <= now {
                 if !this.requests.unsent.load(Ordering::Relaxed) {
                     return Poll::Ready(None);
                 }
                 // Slow in hearing the last answer is not the same as silent.
-                deadline = now + limit;
+                deadline = now.checked_add(limit).unwrap_or(now + HOUR);
             }
             let timer = this
                 .timer
