@@ -1,5 +1,7 @@
 //! What the tests in this folder have in common: running the programs of `examples/`, and finding peers.
 
+pub mod site;
+
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 

@@ -1,9 +1,13 @@
 //! What can be said on the command line.
 
+use std::error::Error;
+use std::fs;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use rondel::net::tls::ClientTls;
 use url::Url;
 
 /// How long a request may take by default. The pages of the embedded site that never answer should not hold it up for long.
@@ -30,9 +34,29 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value = "8")]
     pub per_host: NonZeroUsize,
 
+    /// How long to wait between two requests to one host, in seconds; longer where its robots.txt asks for more.
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    pub delay: Duration,
+
     /// How long one request may take, from connecting to the last byte, in seconds [default: 10; 1 for its own site].
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
     timeout: Option<Duration>,
+
+    /// How often to ask again for a page when the failure may pass: waiting half a second, then twice as long each time.
+    #[arg(long, value_name = "N", default_value = "2")]
+    pub retries: u32,
+
+    /// Do not read robots.txt: for sites of your own.
+    #[arg(long)]
+    pub ignore_robots: bool,
+
+    /// Speak HTTP/1.1 alone.
+    #[arg(long)]
+    pub http1: bool,
+
+    /// Trust the certificates in this file (PEM) instead of those that the system trusts.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 
     /// Print the summary as JSON.
     #[arg(long)]
@@ -48,6 +72,15 @@ impl Options {
         };
         self.timeout.unwrap_or(default)
     }
+
+    /// Whom to trust, if not whom the system does.
+    pub fn trusted(&self) -> Result<Option<ClientTls>, Box<dyn Error>> {
+        let Some(path) = &self.ca else {
+            return Ok(None);
+        };
+        let pem = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Some(ClientTls::builder().root_pem(&pem)?.build()?))
+    }
 }
 
 fn http_url(text: &str) -> Result<Url, String> {
@@ -62,9 +95,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .parse()
         .map_err(|_| "expected a number of seconds".to_owned())?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        Ok(_) => Err("expected more than no time at all".to_owned()),
-        Err(error) => Err(error.to_string()),
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        Duration::ZERO => Err("expected more than no time at all".to_owned()),
+        duration => Ok(duration),
     }
 }

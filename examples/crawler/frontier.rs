@@ -3,8 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use rondel::sync::{Event, OwnedSemaphorePermit};
+use rondel::{sleep, spawn, timeout_at};
 use url::Url;
 
 use crate::hosts::{Host, Hosts};
@@ -12,7 +14,7 @@ use crate::hosts::{Host, Hosts};
 /// Longer ones are traps more often than pages.
 const LONGEST_URL: usize = 2048;
 
-/// The pages still to visit, each URL once; hosts take turns, and one that is busy is passed over.
+/// The pages still to visit, each URL once; hosts take turns, and one that is busy or rests is passed over.
 ///
 /// At most `limit` URLs are ever let in. That bounds the number of pages fetched and, at once, the memory held.
 pub struct Frontier {
@@ -28,12 +30,22 @@ pub struct Frontier {
 
 struct Queue {
     host: Rc<Host>,
-    pages: VecDeque<Rc<Url>>,
+    pages: VecDeque<Wanted>,
+}
+
+/// A page that somebody wants to see.
+#[derive(Clone)]
+pub struct Wanted {
+    pub url: Rc<Url>,
+    /// How often it was tried in vain.
+    pub attempts: u32,
 }
 
 /// One page to visit, with all that it takes.
 pub struct Turn {
-    pub url: Rc<Url>,
+    pub page: Wanted,
+    /// Where the page is.
+    pub host: Rc<Host>,
     /// The right to one request to the page's host.
     pub slot: OwnedSemaphorePermit,
     /// To be kept until the page's links have been offered.
@@ -70,15 +82,31 @@ impl Frontier {
             return;
         };
         let url = Rc::new(url);
-        if !self.seen.borrow_mut().insert(Rc::clone(&url)) {
-            return;
+        if self.seen.borrow_mut().insert(Rc::clone(&url)) {
+            host.known.update(|pages| pages + 1);
+            self.queue(&host, Wanted { url, attempts: 0 });
         }
+    }
+
+    /// Has a page visited once more, after a pause.
+    pub fn put_back(self: &Rc<Self>, page: Wanted, host: Rc<Host>, pause: Duration) {
+        let frontier = Rc::clone(self);
+        let under_way = UnderWay::begin(self);
+        spawn(async move {
+            sleep(pause).await;
+            frontier.queue(&host, page);
+            drop(under_way);
+        })
+        .detach();
+    }
+
+    fn queue(&self, host: &Rc<Host>, page: Wanted) {
         let mut queues = self.queues.borrow_mut();
         if let Some(queue) = queues
             .iter_mut()
-            .find(|queue| Rc::ptr_eq(&queue.host, &host))
+            .find(|queue| Rc::ptr_eq(&queue.host, host))
         {
-            queue.pages.push_back(url);
+            queue.pages.push_back(page);
         }
         self.changed.set();
     }
@@ -90,10 +118,14 @@ impl Frontier {
             if let Some(turn) = self.try_next() {
                 return Some(turn);
             }
-            if self.under_way.get() == 0 {
-                return None;
+            match self.rests_until() {
+                Some(until) => {
+                    // Whichever comes first.
+                    let _ = timeout_at(until, self.changed.wait()).await;
+                }
+                None if self.under_way.get() == 0 => return None,
+                None => self.changed.wait().await,
             }
-            self.changed.wait().await;
         }
     }
 
@@ -107,7 +139,8 @@ impl Frontier {
             }
             if let Some(slot) = queue.host.try_slot() {
                 return Some(Turn {
-                    url: queue.pages.pop_front()?,
+                    page: queue.pages.pop_front()?,
+                    host: Rc::clone(&queue.host),
                     slot,
                     under_way: UnderWay::begin(self),
                 });
@@ -115,13 +148,20 @@ impl Frontier {
         }
         None
     }
+
+    /// When the first of the hosts that rest can be asked again, if pages wait for one.
+    fn rests_until(&self) -> Option<Instant> {
+        let queues = self.queues.borrow();
+        let waiting = queues.iter().filter(|queue| !queue.pages.is_empty());
+        waiting.filter_map(|queue| queue.host.rests_until()).min()
+    }
 }
 
-/// A visit that has not ended, for whatever reason it may end.
+/// Something that may lead to more pages and has not ended, however it may end.
 pub struct UnderWay(Rc<Frontier>);
 
 impl UnderWay {
-    fn begin(frontier: &Rc<Frontier>) -> Self {
+    pub fn begin(frontier: &Rc<Frontier>) -> Self {
         frontier.under_way.update(|visits| visits + 1);
         Self(Rc::clone(frontier))
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use rondel_hyper::http::Version;
 use serde::Serialize;
 use url::Url;
 
@@ -17,6 +18,12 @@ pub struct Report {
     pages: u64,
     bytes: u64,
     redirects: u64,
+    /// Pages by the HTTP they came over.
+    protocols: BTreeMap<&'static str, u64>,
+    /// How often a page was asked for once more.
+    pub retries: u64,
+    /// Pages that `robots.txt` asks to leave alone: no error of anybody's.
+    disallowed: u64,
     failures: BTreeMap<Failure, Failed>,
     latency: Histogram,
     /// The most requests that a host of the embedded site had in hand at a time.
@@ -38,6 +45,9 @@ impl Report {
             pages: 0,
             bytes: 0,
             redirects: 0,
+            protocols: BTreeMap::new(),
+            retries: 0,
+            disallowed: 0,
             failures: BTreeMap::new(),
             latency: Histogram::new(),
             busiest: None,
@@ -50,10 +60,15 @@ impl Report {
         self.bytes += page.body.len() as u64;
         self.redirects += page.redirects as u64;
         self.latency.record(page.latency);
+        *self.protocols.entry(name(page.version)).or_default() += 1;
     }
 
     /// Counts a page that could not be had.
     pub fn failure(&mut self, url: &Url, failure: Failure) {
+        if failure == Failure::Disallowed {
+            self.disallowed += 1;
+            return;
+        }
         self.failures
             .entry(failure)
             .and_modify(|failed| failed.count += 1)
@@ -61,6 +76,16 @@ impl Report {
                 count: 1,
                 first: url.clone(),
             });
+    }
+
+    /// Pages that are done with, in whatever way.
+    pub fn done(&self) -> u64 {
+        self.pages + self.errors() + self.disallowed
+    }
+
+    /// Bytes of pages, after decoding.
+    pub fn bytes_per_second(&self) -> f64 {
+        self.per_second(self.bytes)
     }
 
     pub fn pages(&self) -> u64 {
@@ -72,9 +97,13 @@ impl Report {
     }
 
     pub fn pages_per_second(&self) -> f64 {
+        self.per_second(self.pages)
+    }
+
+    fn per_second(&self, count: u64) -> f64 {
         let seconds = self.start.elapsed().as_secs_f64();
         if seconds > 0.0 {
-            self.pages as f64 / seconds
+            count as f64 / seconds
         } else {
             0.0
         }
@@ -87,12 +116,19 @@ impl Report {
         }
         writeln!(
             out,
-            "{} pages, {:.1} MB in {:.2} s: {:.0} pages/s; {} redirects followed",
+            "{} pages, {:.1} MB in {:.2} s: {:.0} pages/s",
             self.pages,
             self.bytes as f64 / 1e6,
             self.start.elapsed().as_secs_f64(),
             self.pages_per_second(),
-            self.redirects,
+        )?;
+        for (protocol, pages) in &self.protocols {
+            writeln!(out, "  {pages:>6} over {protocol}")?;
+        }
+        writeln!(
+            out,
+            "{} redirects followed, {} retries, {} disallowed by robots.txt",
+            self.redirects, self.retries, self.disallowed,
         )?;
         let [p50, p90, p99, max] = self.latencies().map(milliseconds);
         writeln!(
@@ -125,6 +161,9 @@ impl Report {
             pages: self.pages,
             bytes: self.bytes,
             redirects: self.redirects,
+            retries: self.retries,
+            disallowed: self.disallowed,
+            protocols: &self.protocols,
             seconds: self.start.elapsed().as_secs_f64(),
             pages_per_second: self.pages_per_second(),
             latency_ms: LatencyJson { p50, p90, p99, max },
@@ -145,12 +184,25 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
+/// What people call it.
+fn name(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_11 => "HTTP/1.1",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "another HTTP",
+    }
+}
+
 #[derive(Serialize)]
-struct Json {
+struct Json<'a> {
     interrupted: bool,
     pages: u64,
     bytes: u64,
     redirects: u64,
+    retries: u64,
+    disallowed: u64,
+    protocols: &'a BTreeMap<&'static str, u64>,
     seconds: f64,
     pages_per_second: f64,
     latency_ms: LatencyJson,

@@ -1,19 +1,24 @@
-//! The embedded site: three hosts on loopback with a thousand pages each, some slow, some broken, and a fourth that is dead.
+//! The embedded site: three hosts on loopback with a thousand pages each, some slow, some broken; a fourth that is modern and
+//! sound; and a fifth that is dead.
 
 mod answer;
+mod modern;
 
 use std::cell::{Cell, RefCell};
+use std::error::Error;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use rondel::net::tls::ClientTls;
 use rondel::net::{Server, StreamReader, StreamWriter};
 use rondel::{sleep, start_server};
 use socket2::{Domain, Socket, Type};
 use url::Url;
 
 use answer::{Answer, Framing};
+use modern::Modern;
 
 const HOSTS: u64 = 3;
 
@@ -24,6 +29,7 @@ static ENDLESS_PIECE: [u8; 64 * 1024] = [b'~'; 64 * 1024];
 /// The site, served until it is closed.
 pub struct Site {
     servers: Vec<Server>,
+    modern: Modern,
     /// Its port is taken, so nobody else can listen there; nor does it, so connections are refused.
     dead: Socket,
     shared: Rc<Shared>,
@@ -35,7 +41,7 @@ struct Shared {
     /// Of the hosts that live.
     addresses: RefCell<Vec<SocketAddr>>,
     /// The most pages that any host has had in hand at a time.
-    busiest: Cell<usize>,
+    busiest: Rc<Cell<usize>>,
 }
 
 /// One host.
@@ -47,7 +53,7 @@ struct Host {
 }
 
 impl Site {
-    pub async fn start() -> io::Result<Self> {
+    pub async fn start() -> Result<Self, Box<dyn Error>> {
         let shared = Rc::new(Shared::default());
         let mut servers = Vec::new();
         for number in 0..HOSTS {
@@ -68,6 +74,7 @@ impl Site {
         dead.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
         Ok(Self {
             servers,
+            modern: Modern::start(Rc::clone(&shared.busiest)).await?,
             dead,
             shared,
         })
@@ -77,12 +84,20 @@ impl Site {
     pub fn urls(&self) -> io::Result<Vec<Url>> {
         let dead = self.dead.local_addr()?.as_socket();
         let addresses = self.shared.addresses.borrow();
-        addresses
-            .iter()
-            .copied()
-            .chain(dead)
-            .map(|address| Url::parse(&format!("http://{address}/")).map_err(io::Error::other))
+        let plain = addresses.iter().copied().chain(dead);
+        let plain = plain.map(|address| format!("http://{address}/"));
+        let modern = self.modern.address();
+        let modern = modern.map(|address| format!("https://localhost:{}/", address.port()));
+        plain
+            .chain(modern)
+            .map(|url| Url::parse(&url).map_err(io::Error::other))
             .collect()
+    }
+
+    /// Trust in the modern host.
+    pub fn trusted(&self) -> Result<ClientTls, Box<dyn Error>> {
+        let certificate = self.modern.certificate.as_bytes();
+        Ok(ClientTls::builder().root_pem(certificate)?.build()?)
     }
 
     /// The most pages that any host has had in hand at a time.
@@ -91,6 +106,7 @@ impl Site {
     }
 
     pub async fn close(self) {
+        self.modern.close().await;
         for server in &self.servers {
             server.shutdown(Duration::ZERO).await;
         }

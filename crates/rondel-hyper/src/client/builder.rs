@@ -28,6 +28,9 @@ use super::Client;
 #[must_use = "a builder does nothing unless built"]
 pub struct ClientBuilder(Options);
 
+/// What hyper takes at least.
+const SMALLEST_HEADER_LIMIT: usize = 8 * 1024;
+
 /// What a client was told.
 #[derive(Clone, Debug)]
 pub(super) struct Options {
@@ -36,6 +39,7 @@ pub(super) struct Options {
     pub(super) tls: Option<ClientTls>,
     pub(super) http2: Http2,
     pub(super) user_agent: Option<HeaderValue>,
+    pub(super) header_limit: Option<usize>,
     pub(super) redirects: usize,
     pub(super) per_host: usize,
     pub(super) idle_per_host: usize,
@@ -68,6 +72,7 @@ impl ClientBuilder {
                 "rondel-hyper/",
                 env!("CARGO_PKG_VERSION")
             ))),
+            header_limit: None,
             redirects: 10,
             per_host: 100,
             idle_per_host: 32,
@@ -110,6 +115,13 @@ impl ClientBuilder {
     /// What it calls itself where a request does not say. `None`: nothing. Default: `rondel-hyper` and its version.
     pub fn user_agent(mut self, name: impl Into<Option<HeaderValue>>) -> Self {
         self.0.user_agent = name.into();
+        self
+    }
+
+    /// How many bytes the head of an answer may have; at least 8 KiB, less is taken for that. Default: hyper's, 400 KiB over
+    /// HTTP/1.1 and 16 KiB over HTTP/2. Over HTTP/1.1 a head of more than 100 fields is refused besides.
+    pub fn header_limit(mut self, bytes: usize) -> Self {
+        self.0.header_limit = Some(bytes.max(SMALLEST_HEADER_LIMIT));
         self
     }
 

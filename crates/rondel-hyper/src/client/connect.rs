@@ -26,6 +26,7 @@ pub(super) enum Connected {
 pub(super) struct Connector {
     options: ConnectOptions,
     http2: Http2,
+    header_limit: Option<usize>,
     #[cfg(feature = "tls-core")]
     given: Option<ClientTls>,
     /// Made for the first https.
@@ -40,6 +41,7 @@ impl Connector {
         Self {
             options: options.connect.clone(),
             http2: options.http2,
+            header_limit: options.header_limit,
             #[cfg(feature = "tls-core")]
             given: options.tls.clone(),
             tls: OnceCell::new(),
@@ -67,16 +69,20 @@ impl Connector {
         if offered || self.http2 == Http2::Always {
             let mut builder = http2::Builder::new(LoopExecutor);
             builder.timer(LoopTimer).adaptive_window(true);
+            if let Some(limit) = self.header_limit {
+                builder.max_header_list_size(limit.try_into().unwrap_or(u32::MAX));
+            }
             let (sender, connection) =
                 builder.handshake(io).await.map_err(ClientErrorKind::Http)?;
             // It ends when the server closes, or when nobody can send any more. How it ended, those who wait for answers hear.
             drop(spawn(connection));
             return Ok(Connected::Http2(sender));
         }
-        let (sender, connection) = http1::Builder::new()
-            .handshake(io)
-            .await
-            .map_err(ClientErrorKind::Http)?;
+        let mut builder = http1::Builder::new();
+        if let Some(limit) = self.header_limit {
+            builder.max_buf_size(limit);
+        }
+        let (sender, connection) = builder.handshake(io).await.map_err(ClientErrorKind::Http)?;
         drop(spawn(connection.with_upgrades()));
         Ok(Connected::Http1(sender))
     }
