@@ -34,6 +34,12 @@ async fn a_branch_binds_by_its_own_type() {
         value = ready(6) => value,
     };
     assert_eq!(six, 6);
+    let twelve = select! {
+        () = pending() => 1, () = pending() => 2, () = pending() => 3, () = pending() => 4,
+        () = pending() => 5, () = pending() => 6, () = pending() => 7, () = pending() => 8,
+        () = pending() => 9, () = pending() => 10, () = pending() => 11, value = ready(12) => value,
+    };
+    assert_eq!(twelve, 12);
 }
 
 #[rondel::test]
@@ -64,6 +70,62 @@ async fn what_is_lent_goes_on() -> Result<(), String> {
         }
     };
     assert_eq!((said, looks), ("done", 3));
+    Ok(())
+}
+
+/// A condition that does not hold keeps its future from being made; it is looked at before any future is.
+#[rondel::test]
+async fn branches_have_conditions() {
+    let mut waiting = vec![1, 2, 3];
+    let mut taken = Vec::new();
+    let mut ends = 0;
+    loop {
+        let room = taken.len() < 2;
+        select! {
+            number = async { waiting.pop() }, if room && !taken.contains(&1) => taken.extend(number),
+            () = async { panic!("it was not to be made") }, if false => unreachable!("nor to win"),
+            else => break ends += 1,
+        }
+    }
+    assert_eq!((taken, waiting, ends), (vec![3, 2], vec![1], 1));
+}
+
+#[rondel::test]
+async fn commas_may_be_left_out_after_blocks() {
+    let limited = |on: bool| async move {
+        select! {
+            (mut sum, ref more) = async { (1, 2) }, if on => {
+                sum += more;
+                sum
+            }
+            _ = ready(()), if !on => { 10 }
+            else => unreachable!("one of them holds")
+        }
+    };
+    assert_eq!((limited(true).await, limited(false).await), (3, 10));
+    // One with a condition, and one without, need no `else`.
+    let chosen = select! {
+        () = pending(), if chosen_before() => 1,
+        () = ready(()) => 2,
+    };
+    assert_eq!(chosen, 2);
+}
+
+fn chosen_before() -> bool {
+    true
+}
+
+/// `break`, `continue` and `?` in conditions and in what happens otherwise.
+#[rondel::test]
+async fn otherwise_may_leave() -> Result<(), String> {
+    let parse = |text: &str| text.parse::<bool>().map_err(|error| error.to_string());
+    for round in 0..3 {
+        select! {
+            () = ready(()), if parse(if round == 1 { "true" } else { "false" })? => {},
+            else => continue,
+        }
+        assert_eq!(round, 1);
+    }
     Ok(())
 }
 

@@ -2,11 +2,16 @@
 
 /// Awaits several futures beside one another, and runs the branch of the first one to end; the others are cancelled and waited for.
 ///
-/// `pattern = future => expression`, two to six of them, with commas between. All expressions have one type. The patterns have to
-/// match whatever the futures give; look at it in the expression. A future that is to go on afterwards is given by `&mut`.
+/// `pattern = future => expression`, up to twelve of them; a comma after the expression, unless it is a block. All expressions have one
+/// type. The patterns have to match whatever the futures give; look at it in the expression. A future that is to go on afterwards is
+/// given by `&mut`.
+///
+/// `pattern = future, if condition => expression` takes part only if the condition holds, which is looked at once, before anything
+/// else; if it does not, the future is not even made. `else => expression`, the last, is what happens when no condition holds. It has
+/// to be there unless some branch has no condition: to wait for nothing is to wait for ever.
 ///
 /// It is [`race`](crate::race), and as fair: none is preferred by its place. asyncio: `wait(…, return_when=FIRST_COMPLETED)`. tokio:
-/// `select!`, without its `else` and `if`.
+/// `select!`, where a pattern that does not match takes its branch out.
 ///
 /// # Cancel safety
 /// As of [`race`](crate::race): what a loser had half ready is lost with it, unless it is given by `&mut`.
@@ -28,82 +33,96 @@
 /// assert!(counted > 0);
 /// # }).unwrap();
 /// ```
+/// ```
+/// use rondel::prelude::*;
+///
+/// # rondel::run(async {
+/// let mut left = 3;
+/// let mut rounds = 0;
+/// loop {
+///     select! {
+///         () = yield_now(), if left > 0 => left -= 1,
+///         else => break,
+///     }
+///     rounds += 1;
+/// }
+/// assert_eq!(rounds, 3);
+/// # }).unwrap();
+/// ```
 #[macro_export]
 macro_rules! select {
-    ($p0:pat = $f0:expr => $e0:expr, $p1:pat = $f1:expr => $e1:expr $(,)?) => {
-        match $crate::race((async { $crate::__branches::Of2::A($f0.await) }, async {
-            $crate::__branches::Of2::B($f1.await)
-        }))
-        .await
-        {
-            $crate::__branches::Of2::A($p0) => $e0,
-            $crate::__branches::Of2::B($p1) => $e1,
+    ($($branches:tt)+) => {
+        $crate::__select! {
+            @take unsure Of0 []
+            [(A a Of1) (B b Of2) (C c Of3) (D d Of4) (E e Of5) (F f Of6)
+             (G g Of7) (H h Of8) (I i Of9) (J j Of10) (K k Of11) (L l Of12)]
+            $($branches)+
         }
     };
-    ($p0:pat = $f0:expr => $e0:expr, $p1:pat = $f1:expr => $e1:expr, $p2:pat = $f2:expr => $e2:expr $(,)?) => {
-        match $crate::race((
-            async { $crate::__branches::Of3::A($f0.await) },
-            async { $crate::__branches::Of3::B($f1.await) },
-            async { $crate::__branches::Of3::C($f2.await) },
-        ))
-        .await
-        {
-            $crate::__branches::Of3::A($p0) => $e0,
-            $crate::__branches::Of3::B($p1) => $e1,
-            $crate::__branches::Of3::C($p2) => $e2,
-        }
+}
+
+/// Takes branch after branch, each with a letter and a flag from stock, and makes a race of them. `sure`: one has no condition.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __select {
+    (@take $sure:ident $of:ident $taken:tt $stock:tt else => $else:expr $(,)?) => {
+        $crate::__select!(@race $of $taken $else)
     };
-    ($p0:pat = $f0:expr => $e0:expr, $p1:pat = $f1:expr => $e1:expr, $p2:pat = $f2:expr => $e2:expr, $p3:pat = $f3:expr => $e3:expr $(,)?) => {
-        match $crate::race((
-            async { $crate::__branches::Of4::A($f0.await) },
-            async { $crate::__branches::Of4::B($f1.await) },
-            async { $crate::__branches::Of4::C($f2.await) },
-            async { $crate::__branches::Of4::D($f3.await) },
-        ))
-        .await
-        {
-            $crate::__branches::Of4::A($p0) => $e0,
-            $crate::__branches::Of4::B($p1) => $e1,
-            $crate::__branches::Of4::C($p2) => $e2,
-            $crate::__branches::Of4::D($p3) => $e3,
-        }
+    (@take sure $of:ident $taken:tt $stock:tt) => {
+        $crate::__select!(@race $of $taken)
     };
-    ($p0:pat = $f0:expr => $e0:expr, $p1:pat = $f1:expr => $e1:expr, $p2:pat = $f2:expr => $e2:expr, $p3:pat = $f3:expr => $e3:expr, $p4:pat = $f4:expr => $e4:expr $(,)?) => {
-        match $crate::race((
-            async { $crate::__branches::Of5::A($f0.await) },
-            async { $crate::__branches::Of5::B($f1.await) },
-            async { $crate::__branches::Of5::C($f2.await) },
-            async { $crate::__branches::Of5::D($f3.await) },
-            async { $crate::__branches::Of5::E($f4.await) },
-        ))
-        .await
-        {
-            $crate::__branches::Of5::A($p0) => $e0,
-            $crate::__branches::Of5::B($p1) => $e1,
-            $crate::__branches::Of5::C($p2) => $e2,
-            $crate::__branches::Of5::D($p3) => $e3,
-            $crate::__branches::Of5::E($p4) => $e4,
-        }
+    (@take unsure $of:ident $taken:tt $stock:tt) => {
+        ::core::compile_error!(
+            "every branch of this `select!` has an `if`: say by `else => …` what happens when no condition holds"
+        )
     };
-    ($p0:pat = $f0:expr => $e0:expr, $p1:pat = $f1:expr => $e1:expr, $p2:pat = $f2:expr => $e2:expr, $p3:pat = $f3:expr => $e3:expr, $p4:pat = $f4:expr => $e4:expr, $p5:pat = $f5:expr => $e5:expr $(,)?) => {
-        match $crate::race((
-            async { $crate::__branches::Of6::A($f0.await) },
-            async { $crate::__branches::Of6::B($f1.await) },
-            async { $crate::__branches::Of6::C($f2.await) },
-            async { $crate::__branches::Of6::D($f3.await) },
-            async { $crate::__branches::Of6::E($f4.await) },
-            async { $crate::__branches::Of6::F($f5.await) },
-        ))
-        .await
-        {
-            $crate::__branches::Of6::A($p0) => $e0,
-            $crate::__branches::Of6::B($p1) => $e1,
-            $crate::__branches::Of6::C($p2) => $e2,
-            $crate::__branches::Of6::D($p3) => $e3,
-            $crate::__branches::Of6::E($p4) => $e4,
-            $crate::__branches::Of6::F($p5) => $e5,
-        }
+    (@take $sure:ident $of:ident $taken:tt [] $($rest:tt)+) => {
+        ::core::compile_error!("`select!` takes twelve branches at most; `race` takes any number from an iterator")
     };
+    (@take $sure:ident $of:ident $taken:tt $stock:tt $p:pat = $f:expr, if $c:expr => $e:block, $($rest:tt)*) => {
+        $crate::__select!(@put $sure $taken $stock ($p, $f, $c, $e) $($rest)*)
+    };
+    (@take $sure:ident $of:ident $taken:tt $stock:tt $p:pat = $f:expr, if $c:expr => $e:block $($rest:tt)*) => {
+        $crate::__select!(@put $sure $taken $stock ($p, $f, $c, $e) $($rest)*)
+    };
+    (@take $sure:ident $of:ident $taken:tt $stock:tt $p:pat = $f:expr, if $c:expr => $e:expr, $($rest:tt)*) => {
+        $crate::__select!(@put $sure $taken $stock ($p, $f, $c, $e) $($rest)*)
+    };
+    (@take $sure:ident $of:ident $taken:tt $stock:tt $p:pat = $f:expr, if $c:expr => $e:expr) => {
+        $crate::__select!(@put $sure $taken $stock ($p, $f, $c, $e))
+    };
+    (@take $sure:ident $of:ident $taken:tt $stock:tt $p:pat = $f:expr => $e:block, $($rest:tt)*) => {
+        $crate::__select!(@put sure $taken $stock ($p, $f, true, $e) $($rest)*)
+    };
+    (@take $sure:ident $of:ident $taken:tt $stock:tt $p:pat = $f:expr => $e:block $($rest:tt)*) => {
+        $crate::__select!(@put sure $taken $stock ($p, $f, true, $e) $($rest)*)
+    };
+    (@take $sure:ident $of:ident $taken:tt $stock:tt $p:pat = $f:expr => $e:expr, $($rest:tt)*) => {
+        $crate::__select!(@put sure $taken $stock ($p, $f, true, $e) $($rest)*)
+    };
+    (@take $sure:ident $of:ident $taken:tt $stock:tt $p:pat = $f:expr => $e:expr) => {
+        $crate::__select!(@put sure $taken $stock ($p, $f, true, $e))
+    };
+    (@put $sure:ident [$($taken:tt)*] [($letter:ident $flag:ident $of:ident) $($stock:tt)*] $branch:tt $($rest:tt)*) => {
+        $crate::__select!(@take $sure $of [$($taken)* ($letter $flag $branch)] [$($stock)*] $($rest)*)
+    };
+    (@race $of:ident [$(($letter:ident $flag:ident ($p:pat, $f:expr, $c:expr, $e:expr)))+] $($else:expr)?) => {{
+        $(let $flag: bool = $c;)+
+        let _some = $($flag)||+;
+        $(if !_some { $else } else)? {
+            match $crate::race(($(
+                async {
+                    if $flag {
+                        $crate::__branches::$of::$letter($f.await)
+                    } else {
+                        $crate::__branches::pending().await
+                    }
+                },
+            )+)).await {
+                $($crate::__branches::$of::$letter($p) => $e,)+
+            }
+        }
+    }};
 }
 
 /// Awaits several futures beside one another, and gives all their outputs as a tuple. It is [`gather`](crate::gather) of a tuple, up to
@@ -141,6 +160,9 @@ macro_rules! try_join {
     };
 }
 
+/// A branch whose condition does not hold.
+pub use std::future::pending;
+
 /// Which branch it was.
 macro_rules! branches {
     ($($name:ident: $($branch:ident)+;)+) => {$(
@@ -152,9 +174,16 @@ macro_rules! branches {
 }
 
 branches! {
+    Of1: A;
     Of2: A B;
     Of3: A B C;
     Of4: A B C D;
     Of5: A B C D E;
     Of6: A B C D E F;
+    Of7: A B C D E F G;
+    Of8: A B C D E F G H;
+    Of9: A B C D E F G H I;
+    Of10: A B C D E F G H I J;
+    Of11: A B C D E F G H I J K;
+    Of12: A B C D E F G H I J K L;
 }
