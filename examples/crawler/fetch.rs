@@ -25,7 +25,8 @@ const MOST_REDIRECTS: usize = 10;
 
 /// What is larger is no page.
 pub const LARGEST_BODY: usize = 4 * 1024 * 1024;
-const LARGEST_HEAD: usize = 64 * 1024;
+/// Twice as much may be read before it is found to be too large.
+const LARGEST_HEAD: usize = 32 * 1024;
 
 /// How it calls itself to servers; the part before `/` is what `robots.txt` may name.
 const USER_AGENT: &str = concat!("rondel-crawler/", env!("CARGO_PKG_VERSION"));

@@ -398,6 +398,29 @@ fn errors_say_what_happened_to_what() {
 }
 
 #[test]
+fn heads_have_a_limit() {
+    run(async {
+        let (_server, url, _) = canned(|_, _| {
+            let filler = "x".repeat(200_000);
+            Some(format!(
+                "HTTP/1.1 200 OK\r\nX: {filler}\r\nContent-Length: 0\r\n\r\n"
+            ))
+        })
+        .await;
+        let generous = Client::new();
+        assert_eq!(generous.get(&url).await?.status(), 200);
+        let strict = Client::builder().header_limit(64 * 1024).build();
+        match strict.get(&url).await.unwrap_err().kind() {
+            ClientErrorKind::Http(error) => assert!(error.is_parse_too_large(), "{error}"),
+            other => panic!("{other}"),
+        }
+        Ok::<(), Failure>(())
+    })
+    .unwrap()
+    .unwrap();
+}
+
+#[test]
 fn dropping_a_request_closes_its_connection() {
     run(async {
         let (begun, ended) = (Rc::new(Event::new()), Rc::new(Event::new()));
@@ -603,6 +626,82 @@ fn http2_needs_no_tls_if_both_know() {
         assert!(said.starts_with("POST "), "{}", &said[..100]);
         assert!(said.ends_with(std::str::from_utf8(&big)?));
         assert_eq!(server.connections(), 1);
+        Ok::<(), Failure>(())
+    })
+    .unwrap()
+    .unwrap();
+}
+
+/// RFC 9113, 8.3.1: no name and password in `:authority`; and a `Host` of one's own is what it says.
+#[test]
+fn http2_says_the_host_and_no_secret() {
+    run(async {
+        let (_server, url) = start_mirror().await;
+        let client = Client::builder().http2_only().build();
+        let host = url.strip_prefix("http://").unwrap();
+        let said = read(client.get(&format!("http://me:secret@{host}/a?b")).await?).await?;
+        assert!(
+            said.starts_with(&format!("GET {url}/a?b HTTP/2.0\n")),
+            "{said}"
+        );
+
+        let request = Request::get(&url)
+            .header("host", "elsewhere.example")
+            .body("")?;
+        let said = read(client.request(request).await?).await?;
+        assert!(
+            said.starts_with("GET http://elsewhere.example/ HTTP/2.0\n"),
+            "{said}"
+        );
+        assert!(!said.contains("\nhost:"), "{said}");
+        Ok::<(), Failure>(())
+    })
+    .unwrap()
+    .unwrap();
+}
+
+/// Requests that a dying connection leaves behind share the next one.
+#[test]
+fn a_shared_connection_that_died_is_replaced_once() {
+    run(async {
+        let (asked, go_on) = (Rc::new(Cell::new(0)), Rc::new(Event::new()));
+        let service = {
+            let (asked, go_on) = (Rc::clone(&asked), Rc::clone(&go_on));
+            service_fn(move |request: Request<RequestBody>| {
+                let is_first = request.uri().path() == "/first";
+                asked.set(asked.get() + usize::from(!is_first));
+                let go_on = Rc::clone(&go_on);
+                async move {
+                    if !is_first {
+                        go_on.wait().await;
+                    }
+                    text("answered")
+                }
+            })
+        };
+        let server = HttpServer::new().serve(service, "127.0.0.1:0").await?;
+        let url = format!("http://{}/", server.local_addrs()[0]);
+        let client = Client::builder().http2_only().build();
+        // What dies with a connection that was made for it is not asked again.
+        read(client.get(&format!("{url}first")).await?).await?;
+        let asking = (0..10).map(|_| {
+            let (client, url) = (client.clone(), url.clone());
+            spawn(async move { read(client.get(&url).await.unwrap()).await.unwrap() })
+        });
+        let asking: Vec<_> = asking.collect();
+        while asked.get() < 10 {
+            yield_now().await;
+        }
+        assert_eq!(server.connections(), 1);
+        server.server().abort_clients();
+        while asked.get() < 20 {
+            yield_now().await;
+        }
+        assert_eq!(server.connections(), 1);
+        go_on.set();
+        for answer in asking {
+            assert_eq!(answer.await.unwrap(), "answered");
+        }
         Ok::<(), Failure>(())
     })
     .unwrap()

@@ -1,4 +1,9 @@
-#![doc = include_str!("../README.md")]
+// Its program has the attribute.
+#![cfg_attr(feature = "macros", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "macros"),
+    doc = "Python's asyncio, built for Rust; without the feature `macros`."
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 

@@ -119,7 +119,7 @@ impl ClientBuilder {
     }
 
     /// How many bytes the head of an answer may have; at least 8 KiB, less is taken for that. Default: hyper's, 400 KiB over
-    /// HTTP/1.1 and 16 KiB over HTTP/2. Over HTTP/1.1 a head of more than 100 fields is refused besides.
+    /// HTTP/1.1 and 16 KiB over HTTP/2. It bounds what hyper reads before it looks: up to twice as much passes. Over HTTP/1.1 a head of more than 100 fields is refused besides.
     pub fn header_limit(mut self, bytes: usize) -> Self {
         self.0.header_limit = Some(bytes.max(SMALLEST_HEADER_LIMIT));
         self

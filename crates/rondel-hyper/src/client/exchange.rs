@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, HOST, HeaderValue, USER_AGENT};
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
@@ -27,11 +27,13 @@ pub(super) async fn exchange(
 ) -> Result<Response<ResponseBody>, ClientErrorKind> {
     add_headers(options, &mut request);
     let url = request.uri().clone();
+    let named = request.headers().get(HOST).cloned();
     let waiting = Rc::clone(&host.places).acquire_owned();
     let place = within(options.place_timeout, ClientErrorKind::Busy, waiting).await?;
-    let mut new = false;
+    let mut after = None;
     loop {
-        let lent = host.lend(&pool.connector, new).await?;
+        let lent = host.lend(&pool.connector, after).await?;
+        after = Some(host.number_of(&lent));
         let fresh = lent.is_fresh();
         // In case it has to be sent again.
         let again = if fresh { None } else { copy(&request) };
@@ -54,7 +56,12 @@ pub(super) async fn exchange(
         let again = match failure.take_message() {
             _ if fresh => None,
             Some(mut untouched) => {
+                // But for what was made of it for the wire.
                 *untouched.uri_mut() = url.clone();
+                untouched.headers_mut().remove(HOST);
+                untouched
+                    .headers_mut()
+                    .extend(named.clone().map(|named| (HOST, named)));
                 Some(untouched)
             }
             None => again,
@@ -63,7 +70,6 @@ pub(super) async fn exchange(
             Some(again) => request = again,
             None => return Err(ClientErrorKind::Http(failure.into_error())),
         }
-        new = true;
     }
 }
 
@@ -82,8 +88,7 @@ async fn send(
         }
         Lent::Http2 { mut sender, .. } => {
             *request.version_mut() = Version::HTTP_2;
-            // The URI says it.
-            request.headers_mut().remove(HOST);
+            say_authority(&mut request);
             Ok((sender.try_send_request(request).await?, None))
         }
     }
@@ -123,14 +128,32 @@ fn add_host(request: &mut Request<Body>) {
     if request.headers().contains_key(HOST) {
         return;
     }
-    let Some(authority) = request.uri().authority() else {
-        return;
-    };
-    // Without the name and password that may be before it.
-    let place = authority.as_str().rsplit('@').next().unwrap_or_default();
-    if let Ok(host) = HeaderValue::from_str(place) {
+    if let Some(authority) = request.uri().authority()
+        && let Ok(host) = HeaderValue::from_str(without_secret(authority))
+    {
         request.headers_mut().insert(HOST, host);
     }
+}
+
+/// HTTP/2 names the host in the URI alone (RFC 9113, 8.3.1): the one of a `Host` header, if there is one.
+fn say_authority(request: &mut Request<Body>) {
+    let asked = request.headers_mut().remove(HOST);
+    let asked = asked.and_then(|host| Authority::from_maybe_shared(host).ok());
+    let own = || {
+        let authority = request.uri().authority()?;
+        without_secret(authority).parse().ok()
+    };
+    let authority = asked.or_else(own);
+    let mut parts = request.uri().clone().into_parts();
+    parts.authority = authority;
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+}
+
+/// The name and password that may be before a host are not for the wire.
+fn without_secret(authority: &Authority) -> &str {
+    authority.as_str().rsplit('@').next().unwrap_or_default()
 }
 
 /// HTTP/1.1 names the host in a header, and in the request only what is wanted of it.

@@ -21,7 +21,9 @@ pub(super) struct Host {
     /// The one used last is at the end, and is taken first.
     kept: RefCell<Vec<Kept>>,
     /// The connection that all share.
-    shared: RefCell<Option<http2::SendRequest<Body>>>,
+    shared: RefCell<Option<Shared>>,
+    /// How many connections were made.
+    made: Cell<u64>,
     /// Held while the first connection comes about, of which it is not known yet whether it can be shared.
     first: Lock,
     /// It could not.
@@ -32,6 +34,12 @@ pub(super) struct Host {
 struct Kept {
     sender: http1::SendRequest<Body>,
     since: Instant,
+}
+
+#[derive(Clone, Debug)]
+struct Shared {
+    sender: http2::SendRequest<Body>,
+    number: u64,
 }
 
 /// A connection for one request.
@@ -45,6 +53,7 @@ pub(super) enum Lent {
     Http2 {
         sender: http2::SendRequest<Body>,
         fresh: bool,
+        number: u64,
     },
 }
 
@@ -63,18 +72,19 @@ impl Host {
             places: Rc::new(Semaphore::new(places)),
             kept: RefCell::default(),
             shared: RefCell::default(),
+            made: Cell::new(0),
             first: Lock::new(),
             alone: Cell::new(false),
         })
     }
 
-    /// A connection: the shared one, one that was kept, or a new one. `new` is for whoever has found those dead.
+    /// A connection: the shared one, one that was kept, or a new one. Whoever has found one dead wants one that was made `after` that.
     pub(super) async fn lend(
         &self,
         connector: &Connector,
-        new: bool,
+        after: Option<u64>,
     ) -> Result<Lent, ClientErrorKind> {
-        if !new && let Some(lent) = self.at_hand().await {
+        if let Some(lent) = self.at_hand(after).await {
             return Ok(lent);
         }
         if !connector.may_be_shared(&self.origin) || self.alone.get() {
@@ -82,18 +92,32 @@ impl Host {
         }
         // Only one finds out; to the others it is at hand then.
         let _first = self.first.acquire().await;
-        if !new && let Some(lent) = self.at_hand().await {
+        if let Some(lent) = self.at_hand(after).await {
             return Ok(lent);
         }
         self.connect(connector).await
     }
 
-    async fn at_hand(&self) -> Option<Lent> {
-        if let Some(sender) = self.share().await {
+    /// The number of a connection, to tell those that were made later.
+    pub(super) fn number_of(&self, lent: &Lent) -> u64 {
+        match lent {
+            Lent::Http1 { .. } => self.made.get(),
+            Lent::Http2 { number, .. } => *number,
+        }
+    }
+
+    async fn at_hand(&self, after: Option<u64>) -> Option<Lent> {
+        if let Some(Shared { sender, number }) = self.share().await
+            && after.is_none_or(|after| number > after)
+        {
             return Some(Lent::Http2 {
                 sender,
                 fresh: false,
+                number,
             });
+        }
+        if after.is_some() {
+            return None;
         }
         loop {
             let mut sender = self.kept.borrow_mut().pop()?.sender;
@@ -107,19 +131,22 @@ impl Host {
         }
     }
 
-    async fn share(&self) -> Option<http2::SendRequest<Body>> {
-        let mut sender = self.shared.borrow().clone()?;
-        if !sender.is_closed() && sender.ready().await.is_ok() {
-            return Some(sender);
+    async fn share(&self) -> Option<Shared> {
+        let mut shared = self.shared.borrow().clone()?;
+        if !shared.sender.is_closed() && shared.sender.ready().await.is_ok() {
+            return Some(shared);
         }
         self.shared
             .borrow_mut()
-            .take_if(|shared| shared.is_closed());
+            .take_if(|shared| shared.sender.is_closed());
         None
     }
 
     async fn connect(&self, connector: &Connector) -> Result<Lent, ClientErrorKind> {
-        Ok(match connector.connect(&self.origin).await? {
+        let connected = connector.connect(&self.origin).await?;
+        let number = self.made.get() + 1;
+        self.made.set(number);
+        Ok(match connected {
             Connected::Http1(sender) => {
                 self.alone.set(true);
                 Lent::Http1 {
@@ -128,11 +155,13 @@ impl Host {
                 }
             }
             Connected::Http2(sender) => {
-                let before = self.shared.replace(Some(sender.clone()));
+                let shared = Shared { sender, number };
+                let before = self.shared.replace(Some(shared.clone()));
                 drop(before);
                 Lent::Http2 {
-                    sender,
+                    sender: shared.sender,
                     fresh: true,
+                    number,
                 }
             }
         })
@@ -164,7 +193,7 @@ impl Host {
         kept.retain(|kept| kept.since > since && !kept.sender.is_closed());
         self.shared
             .borrow_mut()
-            .take_if(|shared| shared.is_closed());
+            .take_if(|shared| shared.sender.is_closed());
         let oldest = kept.first().map(|kept| kept.since);
         // Nothing can have been kept meanwhile: no code but hyper's has run.
         self.kept.borrow_mut().splice(0..0, kept);
@@ -174,7 +203,9 @@ impl Host {
     pub(super) fn idle(&self) -> usize {
         let open = |kept: &&Kept| !kept.sender.is_closed();
         let shared = self.shared.borrow();
-        let shared = shared.as_ref().is_some_and(|shared| !shared.is_closed());
+        let shared = shared
+            .as_ref()
+            .is_some_and(|shared| !shared.sender.is_closed());
         self.kept.borrow().iter().filter(open).count() + usize::from(shared)
     }
 
