@@ -87,9 +87,26 @@ pub(crate) fn own_cpu_time() -> Duration {
         .expect("every process can read its own CPU-time clock")
 }
 
-/// CPU time, user and system, of all threads of another process so far, to the nanosecond
-/// (clock_getcpuclockid(3)).
+/// CPU time, user and system, of another process and its children so far, to the nanosecond.
 pub(crate) fn cpu_time_of(pid: Pid) -> Result<Duration, Error> {
+    let mut sum = cpu_time_of_one(pid)?;
+    for child in children_of(pid) {
+        sum += cpu_time_of_one(child)?;
+    }
+    Ok(sum)
+}
+
+/// Those that its first thread has started (proc(5)); none where the kernel does not say.
+fn children_of(pid: Pid) -> Vec<Pid> {
+    let pid = pid.as_raw_nonzero();
+    let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let listed = listed.unwrap_or_default();
+    let pids = listed.split_whitespace().filter_map(|pid| pid.parse().ok());
+    pids.filter_map(Pid::from_raw).collect()
+}
+
+/// Of all threads of one process (clock_getcpuclockid(3)).
+fn cpu_time_of_one(pid: Pid) -> Result<Duration, Error> {
     let mut clock = 0;
     // SAFETY: `clock` is a valid place for one clock id during the call.
     let code = unsafe { libc::clock_getcpuclockid(pid.as_raw_nonzero().get(), &raw mut clock) };
@@ -102,8 +119,16 @@ pub(crate) fn cpu_time_of(pid: Pid) -> Result<Duration, Error> {
     )))
 }
 
-/// The resident memory of another process, in bytes.
+/// The resident memory of another process and its children, in bytes.
 pub(crate) fn resident_of(pid: Pid) -> Result<usize, Error> {
+    let mut sum = resident_of_one(pid)?;
+    for child in children_of(pid) {
+        sum += resident_of_one(child)?;
+    }
+    Ok(sum)
+}
+
+fn resident_of_one(pid: Pid) -> Result<usize, Error> {
     let path = format!("/proc/{}/statm", pid.as_raw_nonzero());
     let doing = format!("read {path}");
     let text = std::fs::read_to_string(path).map_err(Error::during(&doing))?;

@@ -138,7 +138,9 @@ pub(crate) fn records_of(output: &str, workload: &Workload) -> Result<Vec<Record
 /// What such a process does: one in-process run, or a server until it is killed.
 pub(crate) fn child(contender: &Contender, workload: &Workload, scale: Scale) -> Result<(), Error> {
     die_with_parent()?;
-    pin(Core::Contender)?;
+    if workload.is_pinned() {
+        pin(Core::Contender)?;
+    }
     allow_descriptors()?;
     let lacking = || Error::new(format!("{} does not do {}", contender.name, workload.name));
     match workload.kind {
@@ -163,9 +165,14 @@ pub(crate) fn child(contender: &Contender, workload: &Workload, scale: Scale) ->
             let listener = listen(contender).map_err(Error::during("listen on loopback"))?;
             serve(listener, config).map_err(Error::during(format_args!("serve {}", workload.name)))
         }
+        Kind::Net(Net::HttpWorkers { .. }) => {
+            let serve = contender.serve_http_by_workers.ok_or_else(lacking)?;
+            serve(&|port| announce(contender, port))
+                .map_err(Error::during(format_args!("serve {}", workload.name)))
+        }
         Kind::Net(net) => {
             let serve = match net {
-                Net::Http { .. } => contender.serve_http,
+                Net::Http { .. } | Net::HttpIdle { .. } => contender.serve_http,
                 _ => contender.serve,
             };
             let serve = serve.ok_or_else(lacking)?;

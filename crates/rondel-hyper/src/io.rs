@@ -1,8 +1,10 @@
 //! [`HyperIo`]: a stream as hyper reads and writes it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
@@ -21,11 +23,49 @@ use crate::here::here;
 /// It is `Send`, since hyper asks that of a connection which may be upgraded, but bound to its loop: used on another thread it
 /// fails, dropped on another thread it is closed at home.
 pub struct HyperIo {
-    pair: LoopBound<StreamPair>,
+    lent: LoopBound<Lent>,
     /// What was read of it before hyper had it.
     early: Vec<u8>,
-    /// Told whether something was written and is not all sent, if somebody wants to know.
-    unsent: Option<Arc<AtomicBool>>,
+    /// Told what passes, if somebody wants to know.
+    told: Option<Arc<Told>>,
+}
+
+/// What somebody may want to know of what passes.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Something was written and is not all sent.
+    unsent: AtomicBool,
+    /// What was read last ended as the head of a request does.
+    ends_a_head: AtomicBool,
+}
+
+impl Told {
+    #[cfg(feature = "server")]
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn ends_a_head(&self) -> bool {
+        self.ends_a_head.load(Ordering::Relaxed)
+    }
+}
+
+/// Where a stream comes back to when hyper lets go of it.
+pub(crate) type Home = Rc<Cell<Option<StreamPair>>>;
+
+struct Lent {
+    /// There, but for the moment of its return.
+    pair: Option<StreamPair>,
+    home: Option<Home>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(home) = &self.home {
+            home.set(self.pair.take());
+        }
+    }
 }
 
 impl HyperIo {
@@ -40,18 +80,26 @@ impl HyperIo {
     /// The same with bytes that have been taken out of it already.
     pub(crate) fn with_early(pair: StreamPair, early: Vec<u8>) -> Self {
         let local = here("rondel_hyper::HyperIo::new");
+        let lent = Lent {
+            pair: Some(pair),
+            home: None,
+        };
         Self {
-            pair: LoopBound::new(&local.spawner(), pair),
+            lent: LoopBound::new(&local.spawner(), lent),
             early,
-            unsent: None,
+            told: None,
         }
     }
 
-    /// Has it tell whether something was written and is not all sent.
+    /// The same; it tells what passes, and when it is dropped the stream goes to `home`.
     #[cfg(feature = "server")]
-    pub(crate) fn telling(mut self, unsent: Arc<AtomicBool>) -> Self {
-        self.unsent = Some(unsent);
-        self
+    pub(crate) fn lend(pair: StreamPair, early: Vec<u8>, told: Arc<Told>, home: &Home) -> Self {
+        let mut io = Self::with_early(pair, early);
+        io.told = Some(told);
+        if let Ok(lent) = io.lent.try_get_mut() {
+            lent.home = Some(Rc::clone(home));
+        }
+        io
     }
 
     /// The stream again, for instance after an upgrade: reader and writer, and what was read of it already and belongs before
@@ -63,35 +111,33 @@ impl HyperIo {
         clippy::result_large_err,
         reason = "it comes back as it was given, and only by mistake"
     )]
-    pub fn into_inner(self) -> Result<(StreamReader, StreamWriter, Vec<u8>), Self> {
-        let Self {
-            pair,
-            early,
-            unsent,
-        } = self;
-        match pair.try_into_inner() {
-            Ok(pair) => {
+    pub fn into_inner(mut self) -> Result<(StreamReader, StreamWriter, Vec<u8>), Self> {
+        let lent = self.lent.try_get_mut().ok();
+        match lent.and_then(|lent| lent.pair.take()) {
+            Some(pair) => {
                 let (reader, writer) = pair.into_split();
-                Ok((reader, writer, early))
+                Ok((reader, writer, self.early))
             }
-            Err(pair) => Err(Self {
-                pair,
-                early,
-                unsent,
-            }),
+            None => Err(self),
         }
     }
 
     fn tell_unsent(&self, is_unsent: bool) {
-        if let Some(unsent) = &self.unsent {
-            unsent.store(is_unsent, Ordering::Relaxed);
+        if let Some(told) = &self.told {
+            told.unsent.store(is_unsent, Ordering::Relaxed);
         }
     }
 
     fn pair(self: Pin<&mut Self>) -> io::Result<&mut StreamPair> {
-        let pair = self.get_mut().pair.try_get_mut();
-        pair.map_err(io::Error::other)
+        pair_of(&mut self.get_mut().lent)
     }
+}
+
+fn pair_of(lent: &mut LoopBound<Lent>) -> io::Result<&mut StreamPair> {
+    let lent = lent.try_get_mut().map_err(io::Error::other)?;
+    lent.pair
+        .as_mut()
+        .ok_or_else(|| io::ErrorKind::NotConnected.into())
 }
 
 impl Read for HyperIo {
@@ -100,15 +146,32 @@ impl Read for HyperIo {
         cx: &mut Context<'_>,
         mut room: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.early.is_empty() {
-            let count = self.early.len().min(room.remaining());
-            room.put_slice(&self.early[..count]);
-            self.early.drain(..count);
+        let this = &mut *self;
+        if !this.early.is_empty() {
+            let count = this.early.len().min(room.remaining());
+            tell_end(this.told.as_deref(), &this.early[..count]);
+            room.put_slice(&this.early[..count]);
+            this.early.drain(..count);
+            if this.early.is_empty() {
+                this.early = Vec::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let most = room.remaining();
-        let reader = self.pair()?.reader_mut();
-        reader.poll_receive(cx, most, |bytes| room.put_slice(bytes))
+        let told = this.told.as_deref();
+        pair_of(&mut this.lent)?
+            .reader_mut()
+            .poll_receive(cx, most, |bytes| {
+                tell_end(told, bytes);
+                room.put_slice(bytes);
+            })
+    }
+}
+
+fn tell_end(told: Option<&Told>, bytes: &[u8]) {
+    if let Some(told) = told {
+        let ends = bytes.ends_with(b"\r\n\r\n");
+        told.ends_a_head.store(ends, Ordering::Relaxed);
     }
 }
 
@@ -150,8 +213,8 @@ impl Write for HyperIo {
 impl fmt::Debug for HyperIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("HyperIo");
-        if let Ok(pair) = self.pair.try_get() {
-            debug.field("pair", pair);
+        if let Ok(lent) = self.lent.try_get() {
+            debug.field("pair", &lent.pair);
         }
         debug.finish_non_exhaustive()
     }

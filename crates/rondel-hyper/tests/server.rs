@@ -12,7 +12,7 @@ use rondel_hyper::hyper::service::{Service, service_fn};
 use rondel_hyper::server::{ConnectInfo, RequestBody, RunningServer};
 use rondel_hyper::{BoxError, HttpServer, HyperIo};
 use rondel_loop::{EventLoop, LocalLoop, run, sleep, spawn, timeout, yield_now};
-use rondel_net::{StreamReader, StreamWriter, open_connection};
+use rondel_net::{StreamReader, StreamWriter, open_connection, start_server};
 use rondel_poll::{Clocked, ManualClock, default_selector};
 use rondel_sync::Event;
 
@@ -479,6 +479,107 @@ fn patience_begins_anew_with_every_request() {
         }
         // A second is left of the last one's.
         clock.advance(Duration::from_millis(1001));
+        assert_eq!(reader.read_to_end(100).await.unwrap(), b"");
+    });
+}
+
+/// A connection that nothing is asked of goes without hyper, and its memory, until something is.
+#[test]
+fn a_connection_at_rest_is_let_go_and_served_again() {
+    on_manual_clock(async |clock| {
+        let service = Rc::new(service_fn(echo));
+        let held = Rc::clone(&service);
+        let handler = move |reader, writer| {
+            let service = Rc::clone(&held);
+            async move {
+                HttpServer::new()
+                    .serve_connection(service, reader, writer)
+                    .await
+            }
+        };
+        let server = start_server(handler, "127.0.0.1:0").await.unwrap();
+        let (mut reader, writer) = open_connection(server.local_addrs()[0]).await.unwrap();
+        // Besides this test's and the handler's, the connection has one, and hyper while it has the connection.
+        let has_hyper = || Rc::strong_count(&service) == 4;
+        let rest = async || {
+            settle().await;
+            clock.advance(Duration::from_millis(1500));
+            settle().await;
+        };
+
+        for _ in 0..3 {
+            writer.write_all(GET).await.unwrap();
+            assert!(read_head(&mut reader).await.starts_with("HTTP/1.1 200"));
+            assert!(has_hyper());
+            rest().await;
+            assert!(!has_hyper());
+        }
+        // The beginning of a request wakes it, and keeps it awake, wherever it is cut.
+        for cut in [1, 10, GET.len() - 1] {
+            writer.write_all(&GET[..cut]).await.unwrap();
+            rest().await;
+            assert!(has_hyper());
+            writer.write_all(&GET[cut..]).await.unwrap();
+            assert!(read_head(&mut reader).await.starts_with("HTTP/1.1 200"));
+        }
+        // Also when it came along with the one before.
+        writer.write_all(&[GET, &GET[..20]].concat()).await.unwrap();
+        read_head(&mut reader).await;
+        rest().await;
+        assert!(has_hyper());
+        writer.write_all(&GET[20..]).await.unwrap();
+        read_head(&mut reader).await;
+        rest().await;
+        assert!(!has_hyper());
+        // What ends like a head and is a body does not deceive it.
+        let post = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 8\r\n\r\n1234\r\n\r\n";
+        writer.write_all(post).await.unwrap();
+        assert!(read_head(&mut reader).await.contains("content-length: 8"));
+        reader.read_exact(&mut [0; 8]).await.unwrap();
+        rest().await;
+        assert!(has_hyper());
+        writer.write_all(LAST).await.unwrap();
+        assert!(read_head(&mut reader).await.starts_with("HTTP/1.1 200"));
+        assert_eq!(reader.read_to_end(100).await.unwrap(), b"");
+    });
+}
+
+/// At rest or not, silence has its limit, and closing time is closing time.
+#[test]
+fn a_connection_at_rest_ends_like_any_other() {
+    on_manual_clock(async |clock| {
+        let limit = Duration::from_secs(30);
+        let server = start(HttpServer::new().header_timeout(limit), service_fn(echo)).await;
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            let (mut reader, writer) = connect(&server).await;
+            writer.write_all(GET).await.unwrap();
+            read_head(&mut reader).await;
+            clients.push((reader, writer));
+        }
+        settle().await;
+        clock.advance(Duration::from_secs(2));
+        settle().await;
+        // One leaves, one asks for half of something, one is silent.
+        drop(clients.pop());
+        settle().await;
+        assert_eq!(server.connections(), 2);
+        clients[0].1.write_all(b"GET /").await.unwrap();
+        settle().await;
+        clock.advance(Duration::from_millis(28_001));
+        for (reader, _) in &mut clients {
+            let heard = reader.read_to_end(1000).await.unwrap();
+            assert!(heard.is_empty(), "{heard:?}");
+        }
+
+        let (mut reader, writer) = connect(&server).await;
+        writer.write_all(GET).await.unwrap();
+        read_head(&mut reader).await;
+        settle().await;
+        clock.advance(Duration::from_secs(2));
+        settle().await;
+        let report = server.shutdown(Duration::from_secs(60)).await;
+        assert_eq!((report.cancelled, report.aborted), (0, 0), "{report:?}");
         assert_eq!(reader.read_to_end(100).await.unwrap(), b"");
     });
 }

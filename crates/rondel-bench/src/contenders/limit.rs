@@ -24,6 +24,7 @@ pub(super) const CONTENDER: Contender = Contender {
     serve_datagrams: Some(serve_datagrams),
     serve_tls: None,
     serve_http: None,
+    serve_http_by_workers: None,
 };
 
 const EVENTS: usize = 1024;

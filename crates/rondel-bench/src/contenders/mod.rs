@@ -6,6 +6,7 @@
 mod limit;
 mod limit_task;
 mod monoio;
+mod nginx;
 mod rondel;
 mod rondel_guest;
 mod rondel_http;
@@ -34,6 +35,8 @@ pub(crate) const BASELINE: &str = "tokio";
 const IDIOMATIC_BUFFER: usize = 16 * 1024;
 /// That of one of datagrams: any fits.
 const DATAGRAM_BUFFER: usize = 64 * 1024;
+/// Threads, or processes, of a server on several cores.
+pub(crate) const WORKERS: usize = 2;
 /// Buffer of a server at its best, shared by all connections.
 const SHARED_BUFFER: usize = 256 * 1024;
 
@@ -51,7 +54,12 @@ pub(crate) struct Contender {
     pub(crate) serve_tls: Option<ServeTls>,
     /// Its HTTP server, which answers whatever it is asked by [`HELLO`](crate::workloads::net::HELLO).
     pub(crate) serve_http: Option<fn(TcpListener) -> io::Result<()>>,
+    /// The same by [`WORKERS`] threads or processes, which bind for themselves.
+    pub(crate) serve_http_by_workers: Option<fn(Announce<'_>) -> io::Result<()>>,
 }
+
+/// Told the port.
+pub(crate) type Announce<'a> = &'a dyn Fn(u16) -> io::Result<()>;
 
 /// Serves until the process is killed.
 type ServeTls = fn(TcpListener, Arc<ServerConfig>) -> io::Result<()>;
@@ -74,6 +82,7 @@ pub(crate) const CONTENDERS: &[Contender] = &[
     monoio::CONTENDER,
     limit::CONTENDER,
     limit_task::CONTENDER,
+    nginx::CONTENDER,
 ];
 
 impl Contender {
@@ -86,7 +95,8 @@ impl Contender {
             Kind::Micro(micro) => self.job(micro).is_some(),
             Kind::Net(Net::Datagrams { .. }) => self.serve_datagrams.is_some(),
             Kind::Net(Net::Tls { .. } | Net::Handshake { .. }) => self.serve_tls.is_some(),
-            Kind::Net(Net::Http { .. }) => self.serve_http.is_some(),
+            Kind::Net(Net::Http { .. } | Net::HttpIdle { .. }) => self.serve_http.is_some(),
+            Kind::Net(Net::HttpWorkers { .. }) => self.serve_http_by_workers.is_some(),
             Kind::Net(Net::Echo { .. } | Net::Churn { .. } | Net::Idle { .. }) => {
                 self.serve.is_some()
             }

@@ -34,6 +34,7 @@ pub(super) const CONTENDER: Contender = Contender {
     serve_datagrams: Some(serve_datagrams),
     serve_tls: None,
     serve_http: None,
+    serve_http_by_workers: None,
 };
 
 /// More than the submissions of one turn at 500 connections, so that the ring never overflows.

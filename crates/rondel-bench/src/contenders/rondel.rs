@@ -31,6 +31,7 @@ pub(super) const CONTENDER: Contender = Contender {
     serve_datagrams: Some(serve_datagrams),
     serve_tls: Some(serve_tls),
     serve_http: Some(super::rondel_http::serve_bare),
+    serve_http_by_workers: Some(super::rondel_http::serve_bare_by_workers),
 };
 
 /// Datagrams received and sent by one system call, at most.
@@ -45,6 +46,7 @@ pub(super) const PROTOCOL: Contender = Contender {
     serve_datagrams: None,
     serve_tls: Some(serve_protocol_tls),
     serve_http: None,
+    serve_http_by_workers: None,
 };
 
 struct Rondel;

@@ -16,6 +16,7 @@ pub(super) const CONTENDER: Contender = Contender {
     serve_datagrams: None,
     serve_tls: None,
     serve_http: None,
+    serve_http_by_workers: None,
 };
 
 fn serve(listener: net::TcpListener) -> io::Result<()> {

@@ -42,6 +42,7 @@ pub(super) const CONTENDER: Contender = Contender {
     serve_datagrams: Some(serve_datagrams),
     serve_tls: Some(serve_tls),
     serve_http: Some(serve_http),
+    serve_http_by_workers: None,
 };
 
 thread_local! {

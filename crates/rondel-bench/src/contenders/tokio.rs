@@ -17,14 +17,14 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::process::Command;
-use tokio::runtime::LocalRuntime;
+use tokio::runtime::{Builder, LocalRuntime};
 use tokio::sync::{Mutex, Semaphore, broadcast, mpsc};
 use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks, Pool,
-    Processes, Tasks, Timers, all_jobs,
+    Announce, Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks,
+    Pool, Processes, Tasks, Timers, WORKERS, all_jobs,
 };
 use crate::workloads::net::HELLO;
 use crate::workloads::procs::PROGRAM;
@@ -37,6 +37,7 @@ pub(super) const CONTENDER: Contender = Contender {
     serve_datagrams: Some(serve_datagrams),
     serve_tls: Some(serve_tls),
     serve_http: Some(serve_http),
+    serve_http_by_workers: Some(serve_http_by_workers),
 };
 
 pub(super) fn runtime() -> LocalRuntime {
@@ -244,18 +245,39 @@ fn serve_http(listener: net::TcpListener) -> io::Result<()> {
         let listener = TcpListener::from_std(listener)?;
         loop {
             let (stream, _) = listener.accept().await?;
-            task::spawn_local(async move {
-                let hello = service_fn(async |_| {
-                    let body = Full::new(Bytes::from_static(HELLO.as_bytes()));
-                    Ok::<_, Infallible>(Response::new(body))
-                });
-                stream.set_nodelay(true)?;
-                // A client that leaves is no failure here.
-                let _ = http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), hello)
-                    .await;
-                io::Result::Ok(())
-            });
+            task::spawn_local(answer_by_hyper(stream));
         }
     })
+}
+
+/// tokio's threads share one listener, and each other's tasks.
+fn serve_http_by_workers(announce: Announce<'_>) -> io::Result<()> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        announce(listener.local_addr()?.port())?;
+        let accepting = task::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await?;
+                task::spawn(answer_by_hyper(stream));
+            }
+        });
+        accepting.await.map_err(io::Error::other)?
+    })
+}
+
+async fn answer_by_hyper(stream: TcpStream) -> io::Result<()> {
+    let hello = service_fn(async |_| {
+        let body = Full::new(Bytes::from_static(HELLO.as_bytes()));
+        Ok::<_, Infallible>(Response::new(body))
+    });
+    stream.set_nodelay(true)?;
+    // A client that leaves is no failure here.
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), hello)
+        .await;
+    Ok(())
 }

@@ -22,6 +22,7 @@ pub(super) const CONTENDER: Contender = Contender {
     serve_datagrams: None,
     serve_tls: None,
     serve_http: None,
+    serve_http_by_workers: None,
 };
 
 thread_local! {

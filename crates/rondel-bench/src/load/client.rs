@@ -4,7 +4,8 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
@@ -86,7 +87,7 @@ impl Client {
         };
         if net.is_http() {
             client.table = REQUEST.to_vec();
-            client.answer = client.size_of_answer()?;
+            client.answer = hear_hello(&client.plain_socket()?)?;
         }
         for index in 0..net.connections() {
             let (socket, tls) = if net.is_churn() {
@@ -109,38 +110,22 @@ impl Client {
         Ok(client)
     }
 
-    /// Opens so many connections more, and has each answered once: they stay, and do nothing.
+    /// Opens so many connections more, and has each answered once: they stay, and do nothing. Those of HTTP come at a thousand a
+    /// second: what a server lets go of after a while, the next can have.
     pub(super) fn open_idle(&mut self, count: usize) -> Result<(), Error> {
-        for _ in 0..count {
+        for opened in 1..=count {
             let socket = self.plain_socket()?;
-            let mut answer = [0];
-            send(&socket, b"?", SendFlags::NOSIGNAL)
-                .and_then(|_| recv(&socket, &mut answer, RecvFlags::empty()))
-                .map_err(Error::during("use a connection once"))?;
-            if answer != *b"?" {
-                return Err(Error::new(
-                    "a connection that is to be idle was not answered",
-                ));
+            if self.net.is_http() {
+                hear_hello(&socket)?;
+                if opened % 50 == 0 {
+                    thread::sleep(Duration::from_millis(50));
+                }
+            } else {
+                echo_a_byte(&socket)?;
             }
             self.idle.push(socket);
         }
         Ok(())
-    }
-
-    /// How long the answers are that a server of HTTP gives: they differ in nothing but the date.
-    fn size_of_answer(&self) -> Result<usize, Error> {
-        let socket = self.plain_socket()?;
-        let mut answer = [0; 4096];
-        let mut size = 0;
-        send(&socket, REQUEST, SendFlags::NOSIGNAL).map_err(Error::during("ask by HTTP"))?;
-        while !answer[..size].ends_with(HELLO.as_bytes()) {
-            let received = recv(&socket, &mut answer[size..], RecvFlags::empty());
-            match received.map_err(Error::during("hear an answer by HTTP"))? {
-                (0, _) => return Err(Error::new("the server gives another answer than hello")),
-                (more, _) => size += more,
-            }
-        }
-        Ok(size)
     }
 
     fn plain_socket(&self) -> Result<OwnedFd, Error> {
@@ -280,6 +265,34 @@ impl Client {
         };
         open().map_err(Error::during(format_args!("connect to {}", self.server)))
     }
+}
+
+fn echo_a_byte(socket: &OwnedFd) -> Result<(), Error> {
+    let mut answer = [0];
+    send(socket, b"?", SendFlags::NOSIGNAL)
+        .and_then(|_| recv(socket, &mut answer, RecvFlags::empty()))
+        .map_err(Error::during("use a connection once"))?;
+    match answer {
+        [b'?'] => Ok(()),
+        _ => Err(Error::new(
+            "a connection that is to be idle was not answered",
+        )),
+    }
+}
+
+/// Asks once, and tells how long the answers are that this server of HTTP gives: they differ in nothing but the date.
+fn hear_hello(socket: &OwnedFd) -> Result<usize, Error> {
+    let mut answer = [0; 4096];
+    let mut size = 0;
+    send(socket, REQUEST, SendFlags::NOSIGNAL).map_err(Error::during("ask by HTTP"))?;
+    while !answer[..size].ends_with(HELLO.as_bytes()) {
+        let received = recv(socket, &mut answer[size..], RecvFlags::empty());
+        match received.map_err(Error::during("hear an answer by HTTP"))? {
+            (0, _) => return Err(Error::new("the server gives another answer than hello")),
+            (more, _) => size += more,
+        }
+    }
+    Ok(size)
 }
 
 impl Connection {

@@ -10,6 +10,7 @@ mod session;
 
 pub(crate) use server::Ready;
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use client::Client;
@@ -20,6 +21,9 @@ use crate::histogram::Histogram;
 use crate::process::{Core, Error, allow_descriptors, die_with_parent, pin};
 use crate::workloads::net::Net;
 use crate::workloads::{Kind, Scale, Workload};
+
+/// Before the memory of idle connections is read.
+const REST: Duration = Duration::from_secs(3);
 
 /// When a run has lasted long enough.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +54,9 @@ pub(crate) fn run(
     allow_descriptors()?;
     // The server pins itself; a tool around it stays free.
     let server = Server::start(command)?;
-    pin(Core::Load)?;
+    if workload.is_pinned() {
+        pin(Core::Load)?;
+    }
     let lengths = scale.lengths();
     let end = match requests {
         Some(requests) => End::Requests(requests),
@@ -78,9 +84,11 @@ fn drive(net: Net, server: &Server, end: End) -> Result<Vec<Figure>, Error> {
     let mut client = Client::connect(net, server.address)?;
     let mut latencies = Histogram::new();
     let mut idle_memory = None;
-    if let Net::Idle { idle, .. } = net {
+    if let Some(idle) = net.idle() {
         let before = server.resident()?;
         client.open_idle(idle)?;
+        // What a server lets go of after a while counts as let go.
+        thread::sleep(REST);
         let grown = server.resident()?.saturating_sub(before);
         idle_memory = Some(MEM.of(grown as f64 / idle as f64));
     }

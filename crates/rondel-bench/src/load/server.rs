@@ -1,9 +1,10 @@
 //! The server under load, as the load generator sees it: a child process, a port, a CPU-time clock.
 
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,9 @@ use crate::process::{Error, Guarded, cpu_time_of, resident_of};
 
 /// For a tool around the server to write what it has counted.
 const LAST_WORDS: Duration = Duration::from_secs(20);
+
+/// A server that does not listen by then never will.
+const START: Duration = Duration::from_secs(10);
 
 /// The one line that a server prints when it listens.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,6 +58,7 @@ impl Server {
         let pid = Pid::from_raw(ready.pid)
             .ok_or_else(|| Error::new(format!("{shown} says that its process is 0")))?;
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, ready.port);
+        wait_until_it_listens(address)?;
         Ok(Self {
             runtime: ready.runtime,
             address,
@@ -78,6 +83,20 @@ impl Server {
             None => Err(Error::new(
                 "the server, or the tool around it, did not end when told to",
             )),
+        }
+    }
+}
+
+/// Some bind for themselves, after they have said where.
+fn wait_until_it_listens(address: SocketAddrV4) -> Result<(), Error> {
+    let since = Instant::now();
+    loop {
+        match TcpStream::connect(address) {
+            Ok(_) => return Ok(()),
+            Err(error) if since.elapsed() > START => {
+                return Err(Error::during(format_args!("connect to {address}"))(error));
+            }
+            Err(_) => thread::sleep(Duration::from_millis(1)),
         }
     }
 }

@@ -72,6 +72,14 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
+    /// Whether contender and load have a core of their own.
+    pub(crate) const fn is_pinned(&self) -> bool {
+        match self.kind {
+            Kind::Micro(_) => true,
+            Kind::Net(net) => net.is_pinned(),
+        }
+    }
+
     pub(crate) const fn family(&self) -> Family {
         match self.kind {
             Kind::Micro(_) => Family::Micro,
@@ -297,6 +305,21 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     },
     http("http_c50", 50),
     http("http_c500", 500),
+    Workload {
+        name: "http_idle10k",
+        kind: Kind::Net(Net::HttpIdle {
+            connections: 50,
+            idle: 10_000,
+        }),
+        metrics: &[RATE, P50, P99, CPU, MEM],
+        what: "http_c50 beside 10k connections that have been used once and are kept: mem is for each of them",
+    },
+    Workload {
+        name: "http_workers",
+        kind: Kind::Net(Net::HttpWorkers { connections: 100 }),
+        metrics: &[RATE, P50, P99, CPU],
+        what: "http_c50 with 100 connections, by two workers on all cores, which they share with the load",
+    },
     Workload {
         name: "idle10k",
         kind: Kind::Net(Net::Idle {

@@ -24,6 +24,10 @@ pub(crate) enum Net {
     Handshake { bytes: usize, connections: usize },
     /// Connections that stay, each with one HTTP/1.1 request under way at a time, answered by [`HELLO`].
     Http { connections: usize },
+    /// As `Http`, with so many other connections that have been used once and are kept.
+    HttpIdle { connections: usize, idle: usize },
+    /// As `Http`, by a server that may use all cores, beside the load.
+    HttpWorkers { connections: usize },
     /// As `Echo`, with so many other connections that have been used once and do nothing.
     Idle {
         bytes: usize,
@@ -41,7 +45,7 @@ impl Net {
             | Self::Tls { bytes, .. }
             | Self::Handshake { bytes, .. }
             | Self::Idle { bytes, .. } => bytes,
-            Self::Http { .. } => REQUEST.len(),
+            Self::Http { .. } | Self::HttpIdle { .. } | Self::HttpWorkers { .. } => REQUEST.len(),
         }
     }
 
@@ -53,6 +57,8 @@ impl Net {
             | Self::Tls { connections, .. }
             | Self::Handshake { connections, .. }
             | Self::Http { connections }
+            | Self::HttpIdle { connections, .. }
+            | Self::HttpWorkers { connections }
             | Self::Idle { connections, .. } => connections,
         }
     }
@@ -63,7 +69,23 @@ impl Net {
     }
 
     pub(crate) const fn is_http(self) -> bool {
-        matches!(self, Self::Http { .. })
+        matches!(
+            self,
+            Self::Http { .. } | Self::HttpIdle { .. } | Self::HttpWorkers { .. }
+        )
+    }
+
+    /// How many connections stay and do nothing.
+    pub(crate) const fn idle(self) -> Option<usize> {
+        match self {
+            Self::Idle { idle, .. } | Self::HttpIdle { idle, .. } => Some(idle),
+            _ => None,
+        }
+    }
+
+    /// Whether the server has one core of its own, and the load another.
+    pub(crate) const fn is_pinned(self) -> bool {
+        !matches!(self, Self::HttpWorkers { .. })
     }
 
     pub(crate) const fn is_tls(self) -> bool {

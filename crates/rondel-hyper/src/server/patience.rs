@@ -1,4 +1,4 @@
-//! How long an HTTP/1.1 connection may ask for nothing.
+//! How long an HTTP/1.1 connection may ask for nothing, and when hyper may let go of it.
 //!
 //! hyper has a limit for heads of its own, for which it arms a timer, drops it, and goes round once more with every request. Here the
 //! connection's one timer is left alone while requests come: when it fires, it finds that there was one since, and is armed for what
@@ -14,7 +14,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ use hyper::rt::Timer;
 use pin_project_lite::pin_project;
 use rondel_loop::time::{Sleep, sleep_until};
 
+use crate::io::Told;
 use crate::timer::LoopTimer;
 
 /// What is known of a connection's requests.
@@ -33,8 +33,10 @@ pub(super) struct Requests {
     serving: Cell<usize>,
     /// When the last one ended, or the connection began.
     since: Cell<Instant>,
-    /// Something of an answer has not been sent yet; told by the connection's I/O.
-    unsent: Arc<AtomicBool>,
+    /// Whether the last one had a body, whoever may be reading it still.
+    with_body: Cell<bool>,
+    /// What the connection's I/O says.
+    told: Arc<Told>,
 }
 
 impl Requests {
@@ -42,19 +44,37 @@ impl Requests {
         Rc::new(Self {
             serving: Cell::new(0),
             since: Cell::new(LoopTimer.now()),
-            unsent: Arc::default(),
+            with_body: Cell::new(false),
+            told: Arc::default(),
         })
     }
 
-    /// Whether sending waits for the client, to be told by the connection's I/O.
-    pub(super) const fn unsent(&self) -> &Arc<AtomicBool> {
-        &self.unsent
+    /// To be told by the connection's I/O.
+    pub(super) const fn told(&self) -> &Arc<Told> {
+        &self.told
+    }
+
+    /// When the last one ended, or the connection began.
+    pub(super) fn since(&self) -> Instant {
+        self.since.get()
     }
 
     /// A request is there.
-    pub(super) fn serve(self: &Rc<Self>) -> Serving {
+    pub(super) fn serve(self: &Rc<Self>, with_body: bool) -> Serving {
         self.serving.set(self.serving.get() + 1);
+        self.with_body.set(with_body);
         Serving(Rc::clone(self))
+    }
+
+    /// Whether hyper has nothing in hand, not even the beginning of a request: all that was read ended with a whole head, and
+    /// what that asked for has been answered and sent.
+    ///
+    /// Said of a connection that waits: hyper has looked at all that it has read.
+    fn is_all_done(&self) -> bool {
+        self.serving.get() == 0
+            && !self.with_body.get()
+            && self.told.ends_a_head()
+            && !self.told.is_unsent()
     }
 }
 
@@ -107,11 +127,22 @@ impl<B: Body<Data = Bytes>> Body for Served<B> {
     }
 }
 
-/// Until the next look, where the clock cannot say more.
-const HOUR: Duration = Duration::from_secs(60 * 60);
+/// Without a request for so long, a connection is not worth the memory that hyper holds for it. Looked at as often, too.
+const RESTLESS: Duration = Duration::from_secs(1);
+
+/// What became of a connection.
+#[derive(Debug)]
+pub(super) enum Watch<T> {
+    /// It ended by itself.
+    Ended(T),
+    /// Nothing was asked for too long.
+    Silent,
+    /// Nothing is asked, and nothing is in hand: hyper can let go of it.
+    AtRest,
+}
 
 pin_project! {
-    /// A connection that ends when nothing has been asked for too long: with `None` then.
+    /// A connection, until it ends, or there is nothing to do for it.
     pub(super) struct Watched<C> {
         #[pin]
         connection: C,
@@ -146,34 +177,23 @@ impl<C> Watched<C> {
 }
 
 impl<C: Future> Future for Watched<C> {
-    type Output = Option<C::Output>;
+    type Output = Watch<C::Output>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<C::Output>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Watch<C::Output>> {
         let mut this = self.project();
         // First, so that what the connection waits for is what is said to be waited for.
         if let Some(timer) = this.timer.as_mut().filter(|_| !*this.fired) {
             *this.fired = timer.as_mut().poll(cx).is_ready();
         }
         if let Poll::Ready(output) = this.connection.as_mut().poll(cx) {
-            return Poll::Ready(Some(output));
+            return Poll::Ready(Watch::Ended(output));
         }
-        let Some(limit) = *this.limit else {
-            return Poll::Pending;
-        };
         // Armed: it will look. And while something is under way there is nothing to look for; its end comes through here.
         while (this.timer.is_none() || *this.fired) && this.requests.serving.get() == 0 {
-            let now = LoopTimer.now();
-            // A limit beyond what the clock can say is none.
-            let Some(mut deadline) = this.requests.since.get().checked_add(limit) else {
-                return Poll::Pending;
+            let deadline = match next_look(this.requests, *this.limit) {
+                Ok(deadline) => deadline,
+                Err(over) => return Poll::Ready(over),
             };
-            if deadline <= now {
-                if !this.requests.unsent.load(Ordering::Relaxed) {
-                    return Poll::Ready(None);
-                }
-                // Slow in hearing the last answer is not the same as silent.
-                deadline = now.checked_add(limit).unwrap_or(now + HOUR);
-            }
             let timer = this
                 .timer
                 .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
@@ -183,5 +203,23 @@ impl<C: Future> Future for Watched<C> {
             *this.fired = true;
         }
         Poll::Pending
+    }
+}
+
+/// When to look again at a connection that nothing is asked of; or that there is no need to.
+fn next_look<T>(requests: &Requests, limit: Option<Duration>) -> Result<Instant, Watch<T>> {
+    let (now, since) = (LoopTimer.now(), requests.since());
+    let restless = since + RESTLESS;
+    if restless <= now && requests.is_all_done() {
+        return Err(Watch::AtRest);
+    }
+    // What is not done now may be, the next time.
+    let next = restless.max(now + RESTLESS);
+    // A limit beyond what the clock can say is none.
+    match limit.and_then(|limit| since.checked_add(limit)) {
+        // Slow in hearing the last answer is not the same as silent.
+        Some(silent) if silent <= now && !requests.told.is_unsent() => Err(Watch::Silent),
+        Some(silent) if silent > now => Ok(next.min(silent)),
+        _ => Ok(next),
     }
 }
