@@ -4,6 +4,7 @@
 
 mod contenders;
 mod count;
+mod crawl;
 mod figure;
 mod histogram;
 mod load;
@@ -85,6 +86,19 @@ enum Inner {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+    /// The same crawl of the same site by the example's crawler, by reqwest on tokio, by aiohttp on uvloop.
+    Crawl {
+        #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+        #[arg(long)]
+        json: bool,
+    },
+    /// The site that is crawled.
+    #[command(hide = true)]
+    ServeSite,
+    /// The crawler on tokio.
+    #[command(hide = true)]
+    CrawlByReqwest { url: url::Url },
     /// System calls and user-mode instructions per request, by strace and callgrind.
     #[command(hide = true)]
     Count {
@@ -115,6 +129,9 @@ fn main() -> ExitCode {
             requests,
             command,
         }) => load::run(workload, scale, requests, &command),
+        Some(Inner::Crawl { rounds, json }) => crawl::run(rounds, json),
+        Some(Inner::ServeSite) => crawl::serve_site(),
+        Some(Inner::CrawlByReqwest { url }) => crawl::crawl_by_reqwest(&url),
         Some(Inner::Count {
             runtime,
             workload,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -85,6 +86,20 @@ pub(crate) fn die_with_parent() -> Result<(), Error> {
 pub(crate) fn own_cpu_time() -> Duration {
     read_clock(libc::CLOCK_PROCESS_CPUTIME_ID)
         .expect("every process can read its own CPU-time clock")
+}
+
+/// CPU time, user and system, of the children of this process that have ended and been waited for.
+pub(crate) fn cpu_time_of_children() -> Duration {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: `usage` is a valid place for one rusage during the call.
+    let code = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) };
+    assert_eq!(code, 0, "every process can ask for its children's usage");
+    // SAFETY: the call has filled it in; and all zeroes were a valid one.
+    let usage = unsafe { usage.assume_init() };
+    [usage.ru_utime, usage.ru_stime]
+        .map(|time| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000))
+        .iter()
+        .sum()
 }
 
 /// CPU time, user and system, of another process and its children so far, to the nanosecond.
