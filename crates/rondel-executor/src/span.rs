@@ -1,0 +1,248 @@
+//! Spans of `tracing`: one for each task, entered while it is polled, and one for each callback while it runs.
+//!
+//! ```text
+//!   spawned ── Stage::Spawned: what was current there ──> first poll ── Stage::Begun: entered at every poll ──> done: closed
+//! ```
+//!
+//! A span begins with the first poll and not with the spawning, since a task is named in between, and most subscribers read the
+//! fields of a span once.
+//!
+//! A subscriber is foreign code: nothing is borrowed while it runs, and a panic of it ends here. It must not unwind through a
+//! poll, where async-task would drop a task that its executor still counts on, nor out of a waker.
+
+mod callback;
+mod child;
+#[cfg(feature = "tokio-console")]
+mod console;
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Span};
+
+pub(crate) use callback::callback;
+pub(crate) use child::ChildSpan;
+#[cfg(feature = "tokio-console")]
+use console::ConsoleSpan;
+
+use crate::core::Local;
+use crate::task::header::Header;
+use crate::task::info::TaskInfo;
+
+/// A task's spans, if somebody wants them. Touched on the home thread alone, but for being dropped; one word, and empty without a
+/// subscriber.
+pub(crate) struct TaskSpan(Cell<Option<Arc<Stage>>>);
+
+enum Stage {
+    /// Not polled yet. With what was current where it was spawned.
+    Spawned(Span),
+    Begun(Spans),
+}
+
+struct Spans {
+    task: Span,
+    #[cfg(feature = "tokio-console")]
+    console: Option<ConsoleSpan>,
+}
+
+impl TaskSpan {
+    /// Made where the task is spawned.
+    #[inline]
+    pub(crate) fn new() -> Self {
+        // The most verbose level that anybody asks for: one load, and all there is to it without a subscriber.
+        if LevelFilter::current() < Level::DEBUG {
+            return Self(Cell::new(None));
+        }
+        Self::caused_here()
+    }
+
+    #[cold]
+    fn caused_here() -> Self {
+        let cause = contained(Span::current).unwrap_or_else(Span::none);
+        Self(Cell::new(Some(Arc::new(Stage::Spawned(cause)))))
+    }
+
+    /// The task has another name from now on.
+    pub(crate) fn rename(&self, name: &str) {
+        let Some(stage) = self.get() else { return };
+        if let Stage::Begun(spans) = &*stage {
+            contained(|| {
+                spans.task.record("name", name);
+            });
+        }
+    }
+
+    fn get(&self) -> Option<Arc<Stage>> {
+        let stage = self.0.take();
+        self.0.set(stage.clone());
+        stage
+    }
+
+    fn close(&self) {
+        let stage = self.0.take();
+        contained(|| drop(stage));
+    }
+}
+
+/// Polls a task inside its spans. `size` is that of its future.
+#[inline]
+pub(crate) fn polling<T>(
+    header: &Header,
+    local: &Local,
+    size: usize,
+    cx: &mut Context<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    match header.span.0.take() {
+        None => poll(cx),
+        Some(stage) => poll_inside(stage, header, local, size, cx, poll),
+    }
+}
+
+#[cold]
+fn poll_inside<T>(
+    stage: Arc<Stage>,
+    header: &Header,
+    local: &Local,
+    size: usize,
+    cx: &mut Context<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    let stage = match &*stage {
+        Stage::Begun(_) => stage,
+        Stage::Spawned(cause) => {
+            let begun = contained(|| Spans::begin(header, local, size, cause, cx)).flatten();
+            // What was current at the spawning may end with this.
+            contained(|| drop(stage));
+            match begun {
+                Some(spans) => Arc::new(Stage::Begun(spans)),
+                None => return poll(cx),
+            }
+        }
+    };
+    header.span.0.set(Some(Arc::clone(&stage)));
+    let polled = match &*stage {
+        Stage::Begun(spans) => spans.poll(header, cx, poll),
+        Stage::Spawned(_) => poll(cx),
+    };
+    contained(|| drop(stage));
+    if polled.is_ready() {
+        header.span.close();
+    }
+    polled
+}
+
+impl Spans {
+    /// `None` if nobody wants this task's.
+    fn begin(
+        header: &Header,
+        local: &Local,
+        size: usize,
+        cause: &Span,
+        cx: &Context<'_>,
+    ) -> Option<Self> {
+        let name = TaskInfo::of(header, local).name();
+        let kind = Kind::of(header, local);
+        let task = tracing::debug_span!(
+            target: "rondel::task",
+            parent: None,
+            "task",
+            id = header.id(),
+            name,
+            kind = kind.name(),
+            spawned_at = %header.site,
+        );
+        if !cause.is_none() {
+            task.follows_from(cause);
+        }
+        #[cfg(feature = "tokio-console")]
+        {
+            let console = ConsoleSpan::begin(header, &name, kind, size, cx.waker());
+            let wanted = console.is_some() || !task.is_disabled();
+            wanted.then_some(Self { task, console })
+        }
+        #[cfg(not(feature = "tokio-console"))]
+        {
+            let _ = (size, cx);
+            (!task.is_disabled()).then_some(Self { task })
+        }
+    }
+
+    fn poll<T>(
+        &self,
+        header: &Header,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        #[cfg(feature = "tokio-console")]
+        if let Some(console) = &self.console {
+            return console.poll(header, |cx| {
+                let _inside = Inside::of(&self.task);
+                poll(cx)
+            });
+        }
+        let _ = header;
+        let _inside = Inside::of(&self.task);
+        poll(cx)
+    }
+}
+
+/// What kind of task it is.
+#[derive(Clone, Copy)]
+enum Kind {
+    Main,
+    Spawned,
+    Cleanup,
+}
+
+impl Kind {
+    fn of(header: &Header, local: &Local) -> Self {
+        let main = local.main.borrow();
+        if main
+            .as_ref()
+            .is_some_and(|main| ptr::eq(&raw const main.header, header))
+        {
+            Self::Main
+        } else if header.has(Header::SHIELDED) {
+            Self::Cleanup
+        } else {
+            Self::Spawned
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Spawned => "task",
+            Self::Cleanup => "cleanup",
+        }
+    }
+}
+
+/// A span that has been entered, and is left again with this, however that comes.
+struct Inside<'s>(&'s Span);
+
+impl<'s> Inside<'s> {
+    fn of(span: &'s Span) -> Self {
+        contained(|| span.with_subscriber(|(id, subscriber)| subscriber.enter(id)));
+        Self(span)
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        contained(|| {
+            self.0
+                .with_subscriber(|(id, subscriber)| subscriber.exit(id))
+        });
+    }
+}
+
+/// Runs code of a subscriber. Its panic has been told by the panic hook, and goes no further.
+fn contained<R>(f: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(f)).ok()
+}
