@@ -16,6 +16,8 @@ mod child;
 mod console;
 
 use std::cell::Cell;
+use std::mem;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Arc;
@@ -39,12 +41,12 @@ pub(crate) struct TaskSpan(Cell<Option<Arc<Stage>>>);
 
 enum Stage {
     /// Not polled yet. With what was current where it was spawned.
-    Spawned(Span),
+    Spawned(Kept),
     Begun(Spans),
 }
 
 struct Spans {
-    task: Span,
+    task: Kept,
     #[cfg(feature = "tokio-console")]
     console: Option<ConsoleSpan>,
 }
@@ -62,7 +64,7 @@ impl TaskSpan {
 
     #[cold]
     fn caused_here() -> Self {
-        let cause = contained(Span::current).unwrap_or_else(Span::none);
+        let cause = Kept::of(Span::current);
         Self(Cell::new(Some(Arc::new(Stage::Spawned(cause)))))
     }
 
@@ -84,7 +86,7 @@ impl TaskSpan {
 
     fn close(&self) {
         let stage = self.0.take();
-        contained(|| drop(stage));
+        drop(stage);
     }
 }
 
@@ -112,28 +114,36 @@ fn poll_inside<T>(
     cx: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
-    let stage = match &*stage {
-        Stage::Begun(_) => stage,
-        Stage::Spawned(cause) => {
-            let begun = contained(|| Spans::begin(header, local, size, cause, cx)).flatten();
-            // What was current at the spawning may end with this.
-            contained(|| drop(stage));
-            match begun {
-                Some(spans) => Arc::new(Stage::Begun(spans)),
-                None => return poll(cx),
-            }
-        }
+    let Some(stage) = begun(stage, header, local, size, cx) else {
+        return poll(cx);
     };
     header.span.0.set(Some(Arc::clone(&stage)));
     let polled = match &*stage {
         Stage::Begun(spans) => spans.poll(header, cx, poll),
         Stage::Spawned(_) => poll(cx),
     };
-    contained(|| drop(stage));
+    drop(stage);
     if polled.is_ready() {
         header.span.close();
     }
     polled
+}
+
+/// The spans of a task that is about to be polled; `None` if nobody wants them. What was current at the spawning is let go of.
+fn begun(
+    stage: Arc<Stage>,
+    header: &Header,
+    local: &Local,
+    size: usize,
+    cx: &Context<'_>,
+) -> Option<Arc<Stage>> {
+    match &*stage {
+        Stage::Begun(_) => Some(stage),
+        Stage::Spawned(cause) => {
+            let spans = Spans::begin(header, local, size, cause, cx)?;
+            Some(Arc::new(Stage::Begun(spans)))
+        }
+    }
 }
 
 impl Spans {
@@ -142,22 +152,26 @@ impl Spans {
         header: &Header,
         local: &Local,
         size: usize,
-        cause: &Span,
+        cause: &Kept,
         cx: &Context<'_>,
     ) -> Option<Self> {
         let name = TaskInfo::of(header, local).name();
         let kind = Kind::of(header, local);
-        let task = tracing::debug_span!(
-            target: "rondel::task",
-            parent: None,
-            "task",
-            id = header.id(),
-            name,
-            kind = kind.name(),
-            spawned_at = %header.site,
-        );
+        let task = Kept::of(|| {
+            tracing::debug_span!(
+                target: "rondel::task",
+                parent: None,
+                "task",
+                id = header.id(),
+                name,
+                kind = kind.name(),
+                spawned_at = %header.site,
+            )
+        });
         if !cause.is_none() {
-            task.follows_from(cause);
+            contained(|| {
+                task.follows_from(&cause.0);
+            });
         }
         #[cfg(feature = "tokio-console")]
         {
@@ -220,6 +234,30 @@ impl Kind {
             Self::Spawned => "task",
             Self::Cleanup => "cleanup",
         }
+    }
+}
+
+/// A span that is kept, and closed with this.
+struct Kept(Span);
+
+impl Kept {
+    fn of(make: impl FnOnce() -> Span) -> Self {
+        Self(contained(make).unwrap_or_else(Span::none))
+    }
+}
+
+impl Deref for Kept {
+    type Target = Span;
+
+    fn deref(&self) -> &Span {
+        &self.0
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let span = mem::replace(&mut self.0, Span::none());
+        contained(|| drop(span));
     }
 }
 

@@ -56,8 +56,10 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         let clock = clock.named("clock");
 
         // Woken by another thread, one of a pool: when a line has been typed.
-        let line =
-            spawn(async { to_thread(|| std::io::stdin().read_line(&mut String::new())).await });
+        let line = spawn(async {
+            let read = to_thread(|| std::io::stdin().read_line(&mut String::new()));
+            read.await
+        });
         line.named("until a line is typed").await???;
         println!("and now Ctrl-D, or Ctrl-C");
         to_thread(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;

@@ -1,13 +1,13 @@
 //! Callbacks' spans.
 
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing::{Level, Span};
 
-use super::{Inside, contained};
+use super::{Inside, Kept};
 use crate::site::Site;
 
 /// A callback's span, entered; left and closed with this.
-pub(crate) struct CallbackSpan(Option<Span>);
+pub(crate) struct CallbackSpan(Option<Kept>);
 
 /// Enters the span of a callback that was scheduled at `site`.
 #[inline]
@@ -20,16 +20,16 @@ pub(crate) fn callback(site: impl FnOnce() -> Site) -> CallbackSpan {
 }
 
 #[cold]
-fn enter(site: impl FnOnce() -> Site) -> Option<Span> {
+fn enter(site: impl FnOnce() -> Site) -> Option<Kept> {
     // The site may be somebody else's code, too.
-    let span = contained(|| {
+    let span = Kept::of(|| {
         tracing::trace_span!(
             target: "rondel::callback",
             parent: None,
             "callback",
             scheduled_at = %site(),
         )
-    })?;
+    });
     if span.is_disabled() {
         return None;
     }
@@ -54,7 +54,6 @@ impl Drop for CallbackSpan {
 }
 
 #[cold]
-fn close(span: Span) {
+fn close(span: Kept) {
     drop(Inside(&span));
-    contained(|| drop(span));
 }

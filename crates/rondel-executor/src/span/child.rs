@@ -2,14 +2,13 @@
 
 use std::rc::Rc;
 
-use tracing::Span;
 use tracing::level_filters::LevelFilter;
 
-use super::{Inside, contained};
+use super::{Inside, Kept};
 use crate::site::Site;
 
 /// A child's span, if somebody wants it: inside that of the task that polls the group.
-pub(crate) struct ChildSpan(Option<Span>);
+pub(crate) struct ChildSpan(Option<Kept>);
 
 impl ChildSpan {
     /// Made where the child is spawned.
@@ -24,7 +23,7 @@ impl ChildSpan {
     #[cold]
     fn begin(site: Option<Site>, name: Option<&Rc<str>>) -> Self {
         // The group's task is current, and outlives its children: it may be the parent.
-        let span = contained(|| {
+        let span = Kept::of(|| {
             tracing::debug_span!(
                 target: "rondel::task",
                 "child",
@@ -32,7 +31,7 @@ impl ChildSpan {
                 spawned_at = site.map(tracing::field::display),
             )
         });
-        Self(span.filter(|span| !span.is_disabled()))
+        Self((!span.is_disabled()).then_some(span))
     }
 
     /// Runs `f`, a poll or a drop, inside it.
@@ -44,14 +43,6 @@ impl ChildSpan {
                 let _inside = Inside::of(span);
                 f()
             }
-        }
-    }
-}
-
-impl Drop for ChildSpan {
-    fn drop(&mut self) {
-        if let Some(span) = self.0.take() {
-            contained(|| drop(span));
         }
     }
 }

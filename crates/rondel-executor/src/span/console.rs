@@ -14,14 +14,12 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-use tracing::Span;
-
 use self::waiting::{Waiting, suspended};
-use super::{Inside, Kind, contained};
+use super::{Inside, Kept, Kind, contained};
 use crate::task::header::Header;
 
 pub(super) struct ConsoleSpan {
-    span: Span,
+    span: Kept,
     waker: Arc<ToldWaker>,
     /// Only ever locked by the home thread, and for a moment.
     waiting: Mutex<Option<Waiting>>,
@@ -36,24 +34,26 @@ impl ConsoleSpan {
         size: usize,
         waker: &Waker,
     ) -> Option<Self> {
-        let span = tracing::trace_span!(
-            target: "tokio::task",
-            parent: None,
-            "runtime.spawn",
-            // tokio's words: a task that stays on its thread, and one that a thread blocks on.
-            kind = match kind {
-                Kind::Main => "block_on",
-                Kind::Spawned => "local",
-                Kind::Cleanup => "cleanup",
-            },
-            task.name = name,
-            task.id = header.id(),
-            original_size.bytes = size as u64,
-            size.bytes = size as u64,
-            loc.file = header.site.file(),
-            loc.line = header.site.line(),
-            loc.col = header.site.column(),
-        );
+        let span = Kept::of(|| {
+            tracing::trace_span!(
+                target: "tokio::task",
+                parent: None,
+                "runtime.spawn",
+                // tokio's words: a task that stays on its thread, and one that a thread blocks on.
+                kind = match kind {
+                    Kind::Main => "block_on",
+                    Kind::Spawned => "local",
+                    Kind::Cleanup => "cleanup",
+                },
+                task.name = name,
+                task.id = header.id(),
+                original_size.bytes = size as u64,
+                size.bytes = size as u64,
+                loc.file = header.site.file(),
+                loc.line = header.site.line(),
+                loc.col = header.site.column(),
+            )
+        });
         let id = span.id()?.into_u64();
         let inner = waker.clone();
         let waker = Arc::new(ToldWaker { inner, task: id });

@@ -10,9 +10,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use tracing::Span;
-
-use crate::span::{Inside, contained};
+use crate::span::{Inside, Kept, contained};
 use crate::wait::Waits;
 
 /// A kind of thing, and which of them.
@@ -21,13 +19,13 @@ type Label = (Waits, u32);
 /// A wait that has not ended.
 pub(super) struct Waiting {
     label: Label,
-    operation: Span,
-    resource: Arc<Span>,
+    operation: Kept,
+    resource: Arc<Kept>,
 }
 
 thread_local! {
     /// What the tasks of this thread wait for, by number.
-    static RESOURCES: RefCell<HashMap<Label, Weak<Span>>> = RefCell::default();
+    static RESOURCES: RefCell<HashMap<Label, Weak<Kept>>> = RefCell::default();
 }
 
 /// A task has been suspended with this label, or has ended with none. Gives what it waits for now; `before`, if that is over, ends
@@ -55,13 +53,13 @@ impl Waiting {
         let resource = resource(label)?;
         let operation = {
             let _inside = Inside::of(&resource);
-            contained(|| {
+            Kept::of(|| {
                 tracing::trace_span!(
                     target: "rondel::wait",
                     "runtime.resource.async_op",
                     source = label.0.as_str(),
                 )
-            })?
+            })
         };
         (!operation.is_disabled()).then_some(Self {
             label,
@@ -85,8 +83,8 @@ impl Waiting {
             operation,
             resource,
         } = self;
-        contained(|| drop(operation));
-        contained(|| drop(resource));
+        drop(operation);
+        drop(resource);
         RESOURCES.with_borrow_mut(|resources| {
             if resources
                 .get(&label)
@@ -99,7 +97,7 @@ impl Waiting {
 }
 
 /// The one that others wait for already, or a new one.
-fn resource(label: Label) -> Option<Arc<Span>> {
+fn resource(label: Label) -> Option<Arc<Kept>> {
     let (waits, number) = label;
     if number != 0
         && let Some(known) = RESOURCES.with_borrow(|resources| resources.get(&label)?.upgrade())
@@ -107,7 +105,7 @@ fn resource(label: Label) -> Option<Arc<Span>> {
         return Some(known);
     }
     let (concrete_type, kind) = words(waits);
-    let span = contained(|| {
+    let span = Kept::of(|| {
         tracing::trace_span!(
             target: "rondel::wait",
             parent: None,
@@ -115,7 +113,7 @@ fn resource(label: Label) -> Option<Arc<Span>> {
             concrete_type,
             kind,
         )
-    })?;
+    });
     if span.is_disabled() {
         return None;
     }
