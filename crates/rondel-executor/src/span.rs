@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tracing::level_filters::LevelFilter;
+use tracing::span::Id;
 use tracing::{Level, Span};
 
 pub(crate) use callback::callback;
@@ -157,10 +158,12 @@ impl Spans {
     ) -> Option<Self> {
         let name = TaskInfo::of(header, local).name();
         let kind = Kind::of(header, local);
+        let parent = cause.as_parent();
+        let is_root = parent.is_none();
         let task = Kept::of(|| {
             tracing::debug_span!(
                 target: "rondel::task",
-                parent: None,
+                parent: parent,
                 "task",
                 id = header.id(),
                 name,
@@ -168,7 +171,7 @@ impl Spans {
                 spawned_at = %header.site,
             )
         });
-        if !cause.is_none() {
+        if is_root && !cause.is_none() {
             contained(|| {
                 task.follows_from(&cause.0);
             });
@@ -243,6 +246,17 @@ struct Kept(Span);
 impl Kept {
     fn of(make: impl FnOnce() -> Span) -> Self {
         Self(contained(make).unwrap_or_else(Span::none))
+    }
+
+    /// The parent of a task that was spawned inside this span, if it is to be one. A connection's is: it has no parent itself. With
+    /// others, tasks that spawn each other would have more and more ancestors, none of which would be closed.
+    fn as_parent(&self) -> Option<Id> {
+        let metadata = self.0.metadata()?;
+        if metadata.target() == "rondel::connection" {
+            self.0.id()
+        } else {
+            None
+        }
     }
 }
 
