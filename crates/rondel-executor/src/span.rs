@@ -21,6 +21,8 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Arc;
+#[cfg(feature = "tokio-console")]
+use std::task::Waker;
 use std::task::{Context, Poll};
 
 use tracing::level_filters::LevelFilter;
@@ -30,7 +32,7 @@ use tracing::{Level, Span};
 pub(crate) use callback::callback;
 pub(crate) use child::ChildSpan;
 #[cfg(feature = "tokio-console")]
-use console::ConsoleSpan;
+use console::{ConsoleSpan, Lent};
 
 use crate::core::Local;
 use crate::task::header::Header;
@@ -100,34 +102,81 @@ pub(crate) fn polling<T>(
     cx: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
-    match header.span.0.take() {
-        None => poll(cx),
-        Some(stage) => poll_inside(stage, header, local, size, cx, poll),
+    let entered = match header.span.0.take() {
+        None => None,
+        Some(stage) => Entered::of(stage, header, local, size, cx),
+    };
+    // One call for all, so that it can be inlined.
+    #[cfg(feature = "tokio-console")]
+    let cx = {
+        let told = entered.as_ref().and_then(Entered::waker);
+        &mut Context::from_waker(told.unwrap_or_else(|| cx.waker()))
+    };
+    let polled = poll(cx);
+    if let Some(entered) = entered {
+        entered.leave(polled.is_ready());
+    }
+    polled
+}
+
+/// A task's spans while it is polled.
+struct Entered<'a> {
+    header: &'a Header,
+    spans: Arc<Stage>,
+    #[cfg(feature = "tokio-console")]
+    waker: Option<Lent>,
+}
+
+impl<'a> Entered<'a> {
+    #[cold]
+    fn of(
+        stage: Arc<Stage>,
+        header: &'a Header,
+        local: &Local,
+        size: usize,
+        cx: &Context<'_>,
+    ) -> Option<Self> {
+        let stage = begun(stage, header, local, size, cx)?;
+        header.span.0.set(Some(Arc::clone(&stage)));
+        let Stage::Begun(spans) = &*stage else {
+            return None;
+        };
+        #[cfg(feature = "tokio-console")]
+        let waker = spans.console.as_ref().map(ConsoleSpan::enter);
+        enter(&spans.task);
+        Some(Self {
+            header,
+            #[cfg(feature = "tokio-console")]
+            waker,
+            spans: stage,
+        })
+    }
+
+    #[cfg(feature = "tokio-console")]
+    fn waker(&self) -> Option<&Waker> {
+        self.waker.as_deref()
+    }
+
+    #[cold]
+    fn leave(self, done: bool) {
+        let header = self.header;
+        drop(self);
+        if done {
+            header.span.close();
+        }
     }
 }
 
-#[cold]
-fn poll_inside<T>(
-    stage: Arc<Stage>,
-    header: &Header,
-    local: &Local,
-    size: usize,
-    cx: &mut Context<'_>,
-    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
-) -> Poll<T> {
-    let Some(stage) = begun(stage, header, local, size, cx) else {
-        return poll(cx);
-    };
-    header.span.0.set(Some(Arc::clone(&stage)));
-    let polled = match &*stage {
-        Stage::Begun(spans) => spans.poll(header, cx, poll),
-        Stage::Spawned(_) => poll(cx),
-    };
-    drop(stage);
-    if polled.is_ready() {
-        header.span.close();
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if let Stage::Begun(spans) = &*self.spans {
+            exit(&spans.task);
+            #[cfg(feature = "tokio-console")]
+            if let Some(console) = &spans.console {
+                console.leave(self.header);
+            }
+        }
     }
-    polled
 }
 
 /// The spans of a task that is about to be polled; `None` if nobody wants them. What was current at the spawning is let go of.
@@ -187,24 +236,6 @@ impl Spans {
             let _ = (size, cx);
             (!task.is_disabled()).then_some(Self { task })
         }
-    }
-
-    fn poll<T>(
-        &self,
-        header: &Header,
-        cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        #[cfg(feature = "tokio-console")]
-        if let Some(console) = &self.console {
-            return console.poll(header, |cx| {
-                let _inside = Inside::of(&self.task);
-                poll(cx)
-            });
-        }
-        let _ = header;
-        let _inside = Inside::of(&self.task);
-        poll(cx)
     }
 }
 
@@ -280,18 +311,23 @@ struct Inside<'s>(&'s Span);
 
 impl<'s> Inside<'s> {
     fn of(span: &'s Span) -> Self {
-        contained(|| span.with_subscriber(|(id, subscriber)| subscriber.enter(id)));
+        enter(span);
         Self(span)
     }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        contained(|| {
-            self.0
-                .with_subscriber(|(id, subscriber)| subscriber.exit(id))
-        });
+        exit(self.0);
     }
+}
+
+fn enter(span: &Span) {
+    contained(|| span.with_subscriber(|(id, subscriber)| subscriber.enter(id)));
+}
+
+fn exit(span: &Span) {
+    contained(|| span.with_subscriber(|(id, subscriber)| subscriber.exit(id)));
 }
 
 /// Runs code of a subscriber. Its panic has been told by the panic hook, and goes no further.

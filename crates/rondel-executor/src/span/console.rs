@@ -8,14 +8,13 @@
 
 mod waiting;
 
-use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use self::waiting::{Waiting, suspended};
-use super::{Inside, Kept, Kind, contained};
+use super::{Kept, Kind, contained, enter, exit};
 use crate::task::header::Header;
 
 pub(super) struct ConsoleSpan {
@@ -64,19 +63,18 @@ impl ConsoleSpan {
         })
     }
 
-    /// Polls the task inside its span, with a waker that tells what is done to it.
-    pub(super) fn poll<T>(
-        &self,
-        header: &Header,
-        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        let _inside = Inside::of(&self.span);
-        let waker = self.waker.lend();
-        let polled = poll(&mut Context::from_waker(&waker));
+    /// The task is about to be polled: with this waker, which tells what is done to it.
+    pub(super) fn enter(&self) -> Lent {
+        enter(&self.span);
+        Lent::of(Arc::clone(&self.waker))
+    }
+
+    /// It has been polled.
+    pub(super) fn leave(&self, header: &Header) {
         let before = self.waiting().take();
         let waiting = suspended(before, header.waits());
         *self.waiting() = waiting;
-        polled
+        exit(&self.span);
     }
 
     fn waiting(&self) -> MutexGuard<'_, Option<Waiting>> {
@@ -95,29 +93,31 @@ struct ToldWaker {
 }
 
 /// A waker for the time of a poll. Lending it is no clone, and its end no drop.
-struct Lent<'w> {
+pub(super) struct Lent {
     waker: ManuallyDrop<Waker>,
-    _borrowed: PhantomData<&'w ToldWaker>,
+    /// What it wakes, kept as long as it is lent.
+    _told: Arc<ToldWaker>,
 }
 
-impl Deref for Lent<'_> {
+impl Lent {
+    fn of(told: Arc<ToldWaker>) -> Self {
+        // SAFETY: the functions of the table take the pointer for one to the content of an `Arc<ToldWaker>` and account for one
+        // reference of each waker, as `RawWaker` asks. This waker has none, and is never dropped; the reference beside it
+        // stands for it as long as it is lent, and only references to it are handed out. They may be called on any thread:
+        // `ToldWaker` is `Send + Sync`.
+        let waker = unsafe { Waker::new(Arc::as_ptr(&told).cast(), &TABLE) };
+        Self {
+            waker: ManuallyDrop::new(waker),
+            _told: told,
+        }
+    }
+}
+
+impl Deref for Lent {
     type Target = Waker;
 
     fn deref(&self) -> &Waker {
         &self.waker
-    }
-}
-
-impl ToldWaker {
-    fn lend(self: &Arc<Self>) -> Lent<'_> {
-        // SAFETY: the functions of the table take the pointer for one to the content of an `Arc<ToldWaker>` and account for one
-        // reference of each waker, as `RawWaker` asks. This waker has none, and is never dropped; the reference in `self`
-        // stands for it as long as it is lent. They may be called on any thread: `ToldWaker` is `Send + Sync`.
-        let waker = unsafe { Waker::new(Arc::as_ptr(self).cast(), &TABLE) };
-        Lent {
-            waker: ManuallyDrop::new(waker),
-            _borrowed: PhantomData,
-        }
     }
 }
 
