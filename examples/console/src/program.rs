@@ -11,6 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
+    // ANCHOR: subscriber
     let mut console = console_subscriber::ConsoleLayer::builder()
         .with_default_env()
         .publish_interval(Duration::from_millis(100));
@@ -19,6 +20,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     }
     // Before the loop: what was spawned earlier has no spans.
     tracing_subscriber::registry().with(console.spawn()).init();
+    // ANCHOR_END: subscriber
 
     run(async {
         let table = Rc::new(Lock::new());

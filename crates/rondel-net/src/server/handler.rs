@@ -140,7 +140,7 @@ where
             // Accepting is not entered again from a factory: that is a callback's matter.
             let mut factory = factory.try_borrow_mut().ok()?;
             let span = handles.writer.connection().span();
-            Some(span.enter(|| factory()))
+            Some(span.enter(&mut *factory))
         }));
         match made {
             Ok(Some(protocol)) => drop(begin(handles, protocol)),
