@@ -18,6 +18,7 @@ use crate::lost::{Lost, Sink};
 use crate::observer::Observed;
 use crate::ready_queue::Entry;
 use crate::remote::Remote;
+use crate::span;
 use crate::spawner::Spawner;
 use crate::task::factory::TaskFactory;
 use crate::task::handle::{Task, cancel_all};
@@ -504,14 +505,18 @@ fn run_entry(local: &Local, entry: Entry) -> ControlFlow<()> {
         Entry::Task(runnable) => harness::run(runnable),
         Entry::Once(once) => {
             let running = OnPanic::of(local, Culprit::Site(once.site()));
+            let inside = span::callback(|| once.site());
             once.call();
+            inside.leave();
             // Nothing in it wants to be dropped.
             std::mem::forget(running);
             local.spare.keep(once);
         }
         Entry::Callback(callback) => {
             let mut running = OnPanic::of(local, Culprit::Callback(Rc::clone(&callback)));
+            let inside = span::callback(|| callback.site());
             callback.call();
+            inside.leave();
             let done = running.culprit.take();
             drop(done);
         }

@@ -21,6 +21,8 @@ mod ready_queue;
 mod remote;
 mod shield;
 mod site;
+#[cfg_attr(not(feature = "tracing"), path = "span/off.rs")]
+mod span;
 mod spawner;
 mod task;
 mod task_group;

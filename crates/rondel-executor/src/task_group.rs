@@ -223,7 +223,7 @@ impl<'env, E: 'env> TaskGroup<'env, E> {
             return Child::refused(group.crowd.wakes());
         }
         let child = Child::running(group.crowd.wakes());
-        let node = Node::new(future, child.state());
+        let node = Node::new(future, child.state(), about.span());
         child.set_key(group.crowd.insert(Some(Box::pin(node)), about));
         child
     }

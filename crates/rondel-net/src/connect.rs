@@ -20,6 +20,7 @@ use rondel_loop::{LocalLoop, Registration};
 pub use error::{AttemptStep, ConnectAttempt, ConnectError, ConnectErrorKind, ConnectPhase};
 pub use target::{Target, TargetError, TargetErrorKind, ToTarget};
 
+use crate::engine::Side;
 use crate::resolver::Resolve;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
@@ -216,7 +217,7 @@ impl ConnectOptions {
             }
         };
         connected
-            .map(|(registration, peer)| TcpStream::open(registration, Some(peer)))
+            .map(|(registration, peer)| TcpStream::open(registration, Some(peer), Side::Connected))
             .map_err(|kind| fail(kind).with_attempts(progress))
     }
 

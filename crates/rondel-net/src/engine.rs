@@ -28,6 +28,12 @@ mod peer;
 mod send;
 #[cfg(feature = "fs")]
 mod send_file;
+mod side;
+#[cfg(feature = "tracing")]
+mod span;
+#[cfg(not(feature = "tracing"))]
+#[path = "engine/no_span.rs"]
+mod span;
 mod spare;
 
 pub(crate) use attend::{Attendant, Received};
@@ -38,6 +44,7 @@ pub(crate) use peer::Peer;
 pub(crate) use send::{Goal, Urgency};
 #[cfg(feature = "fs")]
 pub(crate) use send_file::{Piece, SendingFile};
+pub(crate) use side::Side;
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -55,6 +62,7 @@ use crate::engine::early::Early;
 use crate::engine::inbound::Allowance;
 use crate::engine::layer::LayerSlot;
 use crate::engine::outbound::Outbound;
+use crate::engine::span::ConnectionSpan;
 use crate::error::{Attempt, ConnectionLost};
 
 /// One connection.
@@ -95,6 +103,7 @@ pub(crate) struct Connection {
     early: Cell<Option<Box<Early>>>,
     /// What stands between the descriptor and the users, if something does.
     layer: LayerSlot,
+    span: ConnectionSpan,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +121,19 @@ enum Phase {
     Aborted,
     /// Closed since the loop was.
     Abandoned,
+}
+
+impl Phase {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closing => "closing",
+            Self::Lingering => "lingering",
+            Self::Closed => "closed",
+            Self::Aborted => "aborted",
+            Self::Abandoned => "abandoned: the loop is closed",
+        }
+    }
 }
 
 /// Which ways bytes go.
@@ -194,8 +216,8 @@ impl fmt::Debug for Handle {
 
 impl Connection {
     /// Takes over a socket that is connected, non-blocking and registered.
-    pub(crate) fn open(registration: Registration, peer: impl Into<Peer>) -> Handles {
-        let connection = Self::new(registration, Calls::Socket, Ways::Both, peer.into());
+    pub(crate) fn open(registration: Registration, peer: impl Into<Peer>, side: Side) -> Handles {
+        let connection = Self::new(registration, Calls::Socket, Ways::Both, peer.into(), side);
         Handles {
             reader: Handle {
                 connection: Rc::clone(&connection),
@@ -212,7 +234,7 @@ impl Connection {
     #[cfg(feature = "pipe")]
     pub(crate) fn open_in(registration: Registration, calls: Calls, peer: Peer) -> Handle {
         Handle {
-            connection: Self::new(registration, calls, Ways::In, peer),
+            connection: Self::new(registration, calls, Ways::In, peer, Side::Given),
             half: Half::Reader,
         }
     }
@@ -221,13 +243,20 @@ impl Connection {
     #[cfg(feature = "pipe")]
     pub(crate) fn open_out(registration: Registration, calls: Calls, peer: Peer) -> Handle {
         Handle {
-            connection: Self::new(registration, calls, Ways::Out, peer),
+            connection: Self::new(registration, calls, Ways::Out, peer, Side::Given),
             half: Half::Writer,
         }
     }
 
-    fn new(registration: Registration, calls: Calls, ways: Ways, peer: Peer) -> Rc<Self> {
+    fn new(
+        registration: Registration,
+        calls: Calls,
+        ways: Ways,
+        peer: Peer,
+        side: Side,
+    ) -> Rc<Self> {
         let local = registration.local_loop().clone();
+        let span = ConnectionSpan::new(&registration, &peer, side);
         Rc::new_cyclic(|this| Self {
             registration: RefCell::new(Some(Rc::new(registration))),
             local,
@@ -258,6 +287,7 @@ impl Connection {
             attendance: Attendance::default(),
             early: Cell::default(),
             layer: LayerSlot::default(),
+            span,
         })
     }
 
@@ -281,6 +311,12 @@ impl Connection {
     /// The other end, to be named.
     pub(crate) fn peer_name(&self) -> Peer {
         self.peer.clone()
+    }
+
+    /// What is done for it, to those who watch.
+    #[inline]
+    pub(crate) const fn span(&self) -> &ConnectionSpan {
+        &self.span
     }
 
     /// The loop it belongs to.
@@ -449,6 +485,10 @@ impl Connection {
             closed.set();
         }
         drop(guard);
+        self.span.closed(phase.name(), || {
+            let fault = self.fault.get()?;
+            Some(self.lost(fault))
+        });
     }
 
     /// Notes a failure, unless one is known, and gives it as an error.

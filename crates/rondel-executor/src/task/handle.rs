@@ -108,6 +108,7 @@ impl<T> Task<T> {
     pub fn set_name(&self, name: impl Into<String>) {
         if let Some((header, local)) = self.reach() {
             let name: Arc<str> = name.into().into();
+            header.span.rename(&name);
             local.with_extras(header, |extras| extras.name = Some(name));
         }
     }

@@ -23,6 +23,7 @@ use crate::context::{self, Polling, Turn, announce};
 use crate::core::{Core, Local};
 use crate::lost::Lost;
 use crate::site::Site;
+use crate::span;
 use crate::task::account::Account;
 use crate::task::done::DoneCall;
 use crate::task::eager::run_here;
@@ -186,7 +187,9 @@ where
         let header = polling.header();
         // SAFETY: this is the home thread: `run` is called there alone, and what it announces is seen on its thread alone.
         let local = unsafe { header.home.local.get_at_home() };
-        let polled = self.poll_at_home(header, local, cx);
+        let polled = span::polling(header, local, size_of::<F>(), cx, |cx| {
+            self.poll_at_home(header, local, cx)
+        });
         if polled.is_pending() && header.slot.get() == NO_SLOT {
             local.tasks.borrow_mut().enter(header, cx.waker().clone());
         }

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use crate::claim::Claim;
 use crate::site::Site;
+use crate::span::TaskSpan;
 use crate::wait::Waits;
 
 /// The metadata of a task. The home pointer and the constants may be read anywhere; the cells belong to the home thread.
@@ -19,12 +20,15 @@ pub(crate) struct Header {
     pub(crate) slot: Cell<u32>,
     /// What exactly it waits on, in terms of `waits`: for a task, the low half of the number of the one it awaits.
     waits_on: Cell<u32>,
+    /// Nothing at all without the feature `tracing`.
+    pub(crate) span: TaskSpan,
 }
 
 // SAFETY: `home`, `site` and the id are `Send + Sync` themselves. The cells are touched by the executor, by `Task` and by
 // wait labels only, all of which run on the home thread: the executor and `Task` are `!Send`, labels reach the header
 // through the thread-local that the executor sets while it polls there. The schedule function, which does run on other
-// threads, reads `home` and nothing else. Dropping a header anywhere gives up a claim and drops plain data.
+// threads, reads `home` and nothing else. Dropping a header anywhere gives up a claim and drops plain data; and spans of
+// `tracing`, which are `Send`.
 unsafe impl Send for Header {}
 // SAFETY: as above.
 unsafe impl Sync for Header {}
@@ -61,6 +65,7 @@ impl Header {
             state: Cell::new(flags.into()),
             slot: Cell::new(NO_SLOT),
             waits_on: Cell::new(0),
+            span: TaskSpan::new(),
         }
     }
 

@@ -20,6 +20,7 @@ use crate::executor::Executor;
 use crate::lost::Lost;
 use crate::observer::{Observed, Observer};
 use crate::site::Site;
+use crate::span;
 use crate::task::handle::cancel;
 use crate::task::harness::{clean_up, drive, finish};
 use crate::task::header::Header;
@@ -125,13 +126,25 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
             .map(|observer| Observed::task(local, observer, &task.header));
         let polling = Polling::of(&task.header);
         let header = polling.header();
+        span::polling(header, local, size_of::<F>(), &mut cx, |cx| {
+            self.poll_at_home(header, local, cx)
+        })
+    }
+
+    #[inline]
+    fn poll_at_home(
+        &mut self,
+        header: &Header,
+        local: &Local,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<F::Output, JoinError>> {
         if !header.has(Header::CLEANING) {
-            match drive(header, local, self.future.as_mut(), &mut cx) {
+            match drive(header, local, self.future.as_mut(), cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(output) => self.parked = output,
             }
         }
-        if clean_up(header, local, &mut cx).is_pending() {
+        if clean_up(header, local, cx).is_pending() {
             return Poll::Pending;
         }
         let output = finish(header, local, self.parked.take());
@@ -142,6 +155,7 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
     /// Names the main task, for reports.
     pub fn set_name(&self, name: impl Into<String>) {
         let name: Arc<str> = name.into().into();
+        self.task.header.span.rename(&name);
         self.executor
             .local()
             .with_extras(&self.task.header, |extras| extras.name = Some(name));

@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
+use crate::span::ChildSpan;
 use crate::wait::Waits;
 
 /// What a group keeps for each of its members, the body among them.
@@ -33,6 +34,11 @@ impl About {
             waits: Waits::NOTHING,
             waits_on: 0,
         }
+    }
+
+    /// The span of a child, which it is to be polled in.
+    pub(super) fn span(&self) -> ChildSpan {
+        ChildSpan::new(self.site, self.name.as_ref())
     }
 }
 

@@ -10,6 +10,7 @@ use pin_project_lite::pin_project;
 
 use super::child::ChildState;
 use crate::cancellable::Cancellable;
+use crate::span::ChildSpan;
 
 /// A child, whatever its future and its value.
 pub(super) trait Member<E> {
@@ -32,6 +33,7 @@ pin_project! {
         #[pin]
         future: Cancellable<F>,
         end: End<T>,
+        span: ChildSpan,
     }
 }
 
@@ -45,10 +47,11 @@ impl<T> Drop for End<T> {
 }
 
 impl<F, T> Node<F, T> {
-    pub(super) fn new(future: F, state: Rc<ChildState<T>>) -> Self {
+    pub(super) fn new(future: F, state: Rc<ChildState<T>>, span: ChildSpan) -> Self {
         Self {
             future: Cancellable::new(future),
             end: End(state),
+            span,
         }
     }
 }
@@ -63,7 +66,8 @@ where
         if state.is_asked() {
             this.future.as_mut().cancel();
         }
-        Poll::Ready(match ready!(this.future.poll(cx)) {
+        let future = this.future;
+        Poll::Ready(match ready!(this.span.enter(|| future.poll(cx))) {
             Some(Ok(value)) => {
                 state.end(Some(value));
                 Ended::Well

@@ -372,7 +372,7 @@ impl Connection {
                 break;
             };
             self.attendant.set(Some(Rc::clone(&attendant)));
-            more = attendant.attend(&self);
+            more = self.span().enter(|| attendant.attend(&self));
             if !self.is_replaced() {
                 break;
             }

@@ -84,7 +84,8 @@ where
         }
         let name = format!("server {peer}");
         let prelude = prelude.clone();
-        let task = local.create_task(async move {
+        let span = writer.connection().span().clone();
+        let serve = async move {
             if !prelude.play(writer.connection()).await {
                 return;
             }
@@ -92,7 +93,8 @@ where
             if let Some(error) = outcome.into_error() {
                 report(&peer, error);
             }
-        });
+        };
+        let task = span.enter(|| local.create_task(serve));
         Some(task.named(name))
     })
 }
@@ -115,11 +117,13 @@ where
         let (make, prelude) = (Rc::clone(&make), prelude.clone());
         let name = format!("server {}", handles.writer.connection().peer_name());
         let here = local.clone();
-        let task = local.create_task(async move {
+        let span = handles.writer.connection().span().clone();
+        let serve = async move {
             if prelude.play(handles.writer.connection()).await {
                 make(&here, handles);
             }
-        });
+        };
+        let task = span.enter(|| local.create_task(serve));
         Some(task.named(name))
     })
 }
@@ -134,7 +138,9 @@ where
     move |local, handles| {
         let made = catch_unwind(AssertUnwindSafe(|| {
             // Accepting is not entered again from a factory: that is a callback's matter.
-            factory.try_borrow_mut().ok().map(|mut factory| factory())
+            let mut factory = factory.try_borrow_mut().ok()?;
+            let span = handles.writer.connection().span();
+            Some(span.enter(&mut *factory))
         }));
         match made {
             Ok(Some(protocol)) => drop(begin(handles, protocol)),

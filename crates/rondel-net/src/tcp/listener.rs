@@ -11,6 +11,7 @@ use futures_core::Stream;
 use rondel_loop::{LocalLoop, Registration, SourceKind};
 use rustix::io::Errno;
 
+use crate::engine::Side;
 use crate::tcp::options;
 use crate::tcp::stream::TcpStream;
 
@@ -237,7 +238,10 @@ impl TcpListener {
     ) -> io::Result<(TcpStream, SocketAddr)> {
         let local = self.registration.local_loop();
         let registration = local.register(fd, SourceKind::Tcp)?;
-        Ok((TcpStream::open(registration, Some(peer)), peer))
+        Ok((
+            TcpStream::open(registration, Some(peer), Side::Accepted),
+            peer,
+        ))
     }
 
     pub(crate) fn registration(&self) -> &Registration {

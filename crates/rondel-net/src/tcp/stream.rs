@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use rondel_loop::{LocalLoop, Registration, SourceKind};
 
-use crate::engine::{Connection, Goal, Handles, Urgency};
+use crate::engine::{Connection, Goal, Handles, Side, Urgency};
 use crate::error::WriteError;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::{StreamWriter, write_all};
@@ -59,13 +59,13 @@ impl TcpStream {
         // Unknown if the peer has left already, which reading or writing will say.
         let peer = stream.peer_addr().ok();
         let registration = local.register(stream.into(), SourceKind::Tcp)?;
-        Ok(Self::open(registration, peer))
+        Ok(Self::open(registration, peer, Side::Given))
     }
 
     /// Takes over a socket that is prepared and registered.
-    pub(crate) fn open(registration: Registration, peer: Option<SocketAddr>) -> Self {
+    pub(crate) fn open(registration: Registration, peer: Option<SocketAddr>, side: Side) -> Self {
         Self {
-            handles: Connection::open(registration, peer),
+            handles: Connection::open(registration, peer, side),
         }
     }
 

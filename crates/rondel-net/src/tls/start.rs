@@ -209,11 +209,40 @@ pub(super) async fn start(
         Err(_) => return Err(TlsLayer::time_out(timeouts, &peer).into()),
     };
     abort.0 = None;
+    #[cfg(feature = "tracing")]
+    tell(connection, &done);
     if done.is_err() {
         // What TLS says of the failure has been sent; the peer is to read it, which a reset would prevent.
         connection.close();
     }
     done
+}
+
+/// Tells those who watch the connection.
+#[cfg(feature = "tracing")]
+fn tell(connection: &Connection, done: &io::Result<()>) {
+    let Some(span) = connection.span().get() else {
+        return;
+    };
+    match (done, info(connection)) {
+        (Err(error), _) => {
+            tracing::debug!(target: "rondel::connection", parent: span, %error, "no TLS");
+        }
+        (Ok(()), Some(info)) => {
+            if let Some(version) = info.version {
+                span.record("tls", version.as_str());
+            }
+            tracing::debug!(
+                target: "rondel::connection",
+                parent: span,
+                cipher_suite = info.cipher_suite.map(|suite| tracing::field::debug(suite.suite())),
+                server_name = info.server_name,
+                resumed = info.resumed,
+                "TLS",
+            );
+        }
+        (Ok(()), None) => {}
+    }
 }
 
 fn info(connection: &Connection) -> Option<SessionInfo> {

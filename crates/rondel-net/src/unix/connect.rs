@@ -8,7 +8,7 @@ use rondel_loop::{LocalLoop, Registration, SourceKind};
 use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::engine::{Connection, Handles, Peer};
+use crate::engine::{Connection, Handles, Peer, Side};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
 use crate::transport::Transport;
@@ -116,7 +116,11 @@ async fn connect(addr: &SocketAddr) -> io::Result<Handles> {
             Err(error) => return Err(error),
         }
     };
-    Ok(Connection::open(registration, Peer::named(name_of(addr))))
+    Ok(Connection::open(
+        registration,
+        Peer::named(name_of(addr)),
+        Side::Connected,
+    ))
 }
 
 fn register(local: &LocalLoop, socket: Socket) -> io::Result<Registration> {

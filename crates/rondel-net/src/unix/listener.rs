@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use rondel_loop::{LocalLoop, Registration, SourceKind};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::engine::{Connection, Handles, Peer};
+use crate::engine::{Connection, Handles, Peer, Side};
 use crate::server::listening::Listening;
 use crate::tcp::listener::is_of_one_connection;
 use crate::tcp::options;
@@ -213,7 +213,7 @@ impl UnixListener {
         // Whoever connects may send descriptors along, at which a receive ends, however much follows.
         let registration = local.register(fd, SourceKind::Other)?;
         let peer = Peer::named(format!("a client of {}", name_of(&self.local_addr)));
-        Ok(Connection::open(registration, peer))
+        Ok(Connection::open(registration, peer, Side::Accepted))
     }
 }
 

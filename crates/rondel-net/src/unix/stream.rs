@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use rondel_loop::{LocalLoop, SourceKind};
 
-use crate::engine::{Connection, Goal, Handles, Peer, Urgency};
+use crate::engine::{Connection, Goal, Handles, Peer, Side, Urgency};
 use crate::error::WriteError;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::{StreamWriter, write_all};
@@ -79,7 +79,11 @@ impl UnixStream {
         prepare(&stream)?;
         // Nobody can say that no descriptors will ever be sent along, at which a receive ends, however much follows.
         let registration = local.register(stream.into(), SourceKind::Other)?;
-        Ok(Self::new(Connection::open(registration, Peer::Unknown)))
+        Ok(Self::new(Connection::open(
+            registration,
+            Peer::Unknown,
+            Side::Given,
+        )))
     }
 
     /// Takes the socket out of the loop. It stays non-blocking.
