@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::vec;
 
 use crate::cancellable::Cancellable;
-use crate::crowd::{Crowd, Turn};
+use crate::crowd::{Crowd, Place};
 
 /// Futures of one type, each woken and polled singly, each with its place in the argument.
 pub(super) struct Many<F> {
@@ -92,10 +92,10 @@ impl<F: Future> Many<F> {
         for future in waiting.by_ref() {
             let member = (next.take(), boxed(spare, future));
             let turn = begun.begin(member, ());
-            poll(begun, spare, turn, &mut ended)?;
+            poll(begun, spare, &turn, &mut ended)?;
         }
         while let Some(turn) = batch.next() {
-            poll(begun, spare, turn, &mut ended)?;
+            poll(begun, spare, &turn, &mut ended)?;
         }
         batch.end(cx);
         ControlFlow::Continue(())
@@ -106,20 +106,24 @@ impl<F: Future> Many<F> {
 fn poll<F: Future>(
     begun: &Crowd<Begun<F>>,
     spare: &mut Option<Pin<Box<Option<F>>>>,
-    mut turn: Turn<Begun<F>>,
+    turn: &Place<Begun<F>, ()>,
     ended: &mut impl FnMut(usize, F::Output) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    let ((_, member), mut cx) = turn.parts();
-    let Some(future) = member.as_mut().as_pin_mut() else {
-        unreachable!("what has ended has left");
+    let polled = match &mut *turn.member() {
+        Some((_, future)) => match future.as_mut().as_pin_mut() {
+            Some(future) => future.poll(&mut turn.context()),
+            None => unreachable!("what has ended has left"),
+        },
+        None => unreachable!("what has ended has left"),
     };
-    match future.poll(&mut cx) {
-        Poll::Pending => {
-            begun.keep(turn);
-            ControlFlow::Continue(())
-        }
+    match polled {
+        Poll::Pending => ControlFlow::Continue(()),
         Poll::Ready(output) => {
-            let (place, mut member) = begun.release(turn);
+            begun.release(turn);
+            let gone = turn.member().take();
+            let Some((place, mut member)) = gone else {
+                unreachable!("it was polled just now");
+            };
             member.set(None);
             *spare = Some(member);
             ended(place, output)
@@ -132,17 +136,15 @@ impl<F: Future> Many<Cancellable<F>> {
     pub(super) fn cancel(&mut self) {
         for future in self.waiting.by_ref() {
             let member = (self.next.take(), boxed(&mut self.spare, future));
-            let turn = self.begun.begin(member, ());
-            self.begun.keep(turn);
+            self.begun.begin(member, ());
         }
-        for key in self.begun.keys() {
-            if let Some(mut turn) = self.begun.call(key) {
-                if let Some(future) = turn.member.1.as_mut().as_pin_mut() {
-                    future.cancel();
-                }
-                self.begun.keep(turn);
-                self.begun.queue(key);
+        for member in self.begun.members() {
+            if let Some((_, future)) = &mut *member.member()
+                && let Some(future) = future.as_mut().as_pin_mut()
+            {
+                future.cancel();
             }
+            self.begun.queue(&member);
         }
     }
 }
