@@ -4,6 +4,7 @@
 //! A place outlives its member, and the next one takes it over.
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -25,7 +26,7 @@ pub(crate) struct Place<P, M> {
     wake: Arc<MemberWake>,
     /// The same as a waker.
     waker: Waker,
-    /// Borrowed while it is polled. Without one for whoever is kept elsewhere.
+    /// Borrowed while it is polled, and pinned, unless it is `Unpin`. `None` for whoever is kept elsewhere.
     member: RefCell<Option<P>>,
     state: Cell<State>,
     arrived: u64,
@@ -76,7 +77,18 @@ impl<P, M> Place<P, M> {
         Context::from_waker(&self.waker)
     }
 
-    /// The member, to be polled; not for anybody else until this is given back.
+    /// Runs `f` on the member, which is nobody else's meanwhile.
+    #[inline]
+    pub(crate) fn with_pinned<R>(&self, f: impl FnOnce(Pin<&mut Option<P>>) -> R) -> R {
+        let mut member = self.member.borrow_mut();
+        // SAFETY: a place is made inside an `Rc` and never moved out of there. What it holds is only moved by `member`, that is
+        // if it may be, and otherwise overwritten or dropped where it is.
+        f(unsafe { Pin::new_unchecked(&mut *member) })
+    }
+}
+
+impl<P: Unpin, M> Place<P, M> {
+    /// The member, which is nobody else's until this is given back.
     #[inline]
     pub(crate) fn member(&self) -> RefMut<'_, Option<P>> {
         self.member.borrow_mut()
