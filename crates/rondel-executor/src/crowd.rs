@@ -105,8 +105,8 @@ impl<P, M> Crowd<P, M> {
     /// The same, but [`first`](Batch::first) is to be called next, which makes the batch.
     #[inline]
     pub(crate) fn begin_batch(&self, cx: &Context<'_>) -> Batch<'_, P, M> {
-        // SAFETY: a crowd is `!Send`, and makes its `Wakes` with itself.
         let wakes = &*self.wakes;
+        // SAFETY: a crowd is `!Send`, and makes its `Wakes` with itself.
         let home = unsafe { wakes.home_here() };
         if !home.begin(cx.waker()) || wakes.has_woken_afar() {
             self.begin_anew(cx);
