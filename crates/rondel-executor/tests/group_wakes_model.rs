@@ -180,18 +180,16 @@ impl<'env> School<'env> {
             polled.push(number);
             kept[number] = true;
             match deeds[number] {
-                None => {}
                 Some(Deed::WakeItself) => self.enter(number),
                 Some(Deed::WakeItselfAndEnd | Deed::End) => pupil.ended.set(true),
                 Some(Deed::Spawn) => {
                     self.enter(spawned);
                     spawned += 1;
                 }
-                Some(Deed::WakeAnother(other)) => {
-                    if kept.get(other) == Some(&true) {
-                        self.enter(other);
-                    }
+                Some(Deed::WakeAnother(other)) if kept.get(other) == Some(&true) => {
+                    self.enter(other);
                 }
+                None | Some(Deed::WakeAnother(_)) => {}
             }
         }
         polled
