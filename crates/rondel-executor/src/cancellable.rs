@@ -88,47 +88,56 @@ impl<F: Future> Future for Cancellable<F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
         let mut this = self.project();
-        if matches!(this.progress, Progress::Running) {
-            let Some(future) = this.future.as_mut().as_pin_mut() else {
-                unreachable!("it is running");
-            };
-            return context::with_frame(this.frame, || future.poll(cx)).map(|output| {
-                *this.progress = Progress::Done;
-                Some(output)
-            });
+        let cancelled = !matches!(this.progress, Progress::Running);
+        if cancelled && !is_held_up(this.future.as_ref(), this.frame, this.progress, cx) {
+            return poll_cancelled(this.future, this.progress, cx);
         }
-        poll_cancelled(this.future, this.frame, this.progress, cx)
+        let Some(future) = this.future.as_mut().as_pin_mut() else {
+            unreachable!("it is running");
+        };
+        // The one call of it, so that the compiler may put it here as a whole.
+        match context::with_frame(this.frame, || future.poll(cx)) {
+            Poll::Ready(output) => {
+                *this.progress = Progress::Done;
+                Poll::Ready(Some(output))
+            }
+            Poll::Pending if cancelled && !this.frame.postpone(cx) => {
+                poll_cancelled(this.future, this.progress, cx)
+            }
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
+/// Whether the future inside is to be polled on, though it is to be dropped: a part of it is shielded.
 #[cold]
-fn poll_cancelled<F: Future>(
-    mut future: Pin<&mut Option<F>>,
+fn is_held_up<F>(
+    future: Pin<&Option<F>>,
     frame: &Frame,
+    progress: &Progress,
+    cx: &Context<'_>,
+) -> bool {
+    matches!(progress, Progress::Asked) && future.is_some() && frame.postpone(cx)
+}
+
+/// Drops the future inside, if that is still to be done, and waits for what it leaves.
+#[cold]
+fn poll_cancelled<F, T>(
+    mut future: Pin<&mut Option<F>>,
     progress: &mut Progress,
     cx: &mut Context<'_>,
-) -> Poll<Option<F::Output>> {
-    if let (Progress::Asked, Some(running)) = (&progress, future.as_mut().as_pin_mut()) {
-        if frame.postpone(cx) {
-            if let Poll::Ready(output) = context::with_frame(frame, || running.poll(cx)) {
-                *progress = Progress::Done;
-                return Poll::Ready(Some(output));
-            }
-            if frame.postpone(cx) {
-                return Poll::Pending;
-            }
-        }
+) -> Poll<Option<T>> {
+    if matches!(progress, Progress::Asked) && future.is_some() {
+        // Before the drop, which may panic: the future is gone either way.
+        *progress = Progress::Done;
         if std::mem::needs_drop::<F>() {
             let scope = Scope::new();
-            // Before the drop, which may panic: the future is gone either way.
-            *progress = Progress::Done;
             scope.enter(|| future.set(None));
             if !scope.is_done() {
                 *progress = Progress::Cleaning(Box::pin(async move { scope.wait().await }));
             }
         } else {
             future.set(None);
-            *progress = Progress::Done;
         }
     }
     match progress {

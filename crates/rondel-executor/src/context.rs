@@ -238,11 +238,6 @@ pub(crate) fn for_each_suspended(mut f: impl FnMut(&Header)) {
     }
 }
 
-/// What the task being polled was last said to wait for.
-pub(crate) fn waits() -> (Waits, u32) {
-    with_task(|task| task.map_or((Waits::NOTHING, 0), Header::waits))
-}
-
 impl Waits {
     /// Labels the task that is being polled, if one is. `detail` tells apart things of the same kind.
     #[inline]

@@ -1,15 +1,18 @@
 //! The executor from other threads.
 
+mod bridge;
+
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
+use self::bridge::Bridge;
 use crate::core::{Core, Message};
 use crate::lost::{Lost, LostKind};
 use crate::site::Site;
@@ -207,65 +210,7 @@ pub enum RemoteError<T> {
     OwnThread(RemoteTask<T>),
 }
 
-struct Shared<T> {
-    state: Mutex<State<T>>,
-    finished: Condvar,
-    cancel: AtomicBool,
-}
-
-struct State<T> {
-    outcome: Option<Result<T, JoinError>>,
-    finished: bool,
-    /// The handle is gone: nobody will ask for the outcome.
-    detached: bool,
-    /// The task of another executor that awaits the outcome.
-    awaiter: Option<Waker>,
-    /// The task at home that will deliver it.
-    deliverer: Option<Waker>,
-}
-
-impl<T> Default for Shared<T> {
-    fn default() -> Self {
-        Self {
-            state: Mutex::new(State {
-                outcome: None,
-                finished: false,
-                detached: false,
-                awaiter: None,
-                deliverer: None,
-            }),
-            finished: Condvar::new(),
-            cancel: AtomicBool::new(false),
-        }
-    }
-}
-
-impl<T> Shared<T> {
-    /// Nothing that runs under the lock can panic half-way, so a poisoned one is as good as any.
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Leaves the outcome for the handle, or gives it back if that is gone.
-    fn complete(&self, outcome: Result<T, JoinError>) -> Option<Result<T, JoinError>> {
-        let (unwanted, awaiter, _deliverer) = {
-            let mut state = self.lock();
-            state.finished = true;
-            let unwanted = if state.detached {
-                Some(outcome)
-            } else {
-                state.outcome = Some(outcome);
-                None
-            };
-            (unwanted, state.awaiter.take(), state.deliverer.take())
-        };
-        self.finished.notify_all();
-        if let Some(awaiter) = awaiter {
-            awaiter.wake();
-        }
-        unwanted
-    }
-}
+type Shared<T> = Bridge<Result<T, JoinError>>;
 
 /// Delivers the outcome; dropped before (the executor closed), it delivers that.
 struct Completer<T>(Option<Arc<Shared<T>>>);
@@ -282,12 +227,10 @@ impl<T> Drop for Completer<T> {
 async fn deliver<T>(mut task: Task<T>, mut completer: Completer<T>) {
     let info = task.info();
     let outcome = poll_fn(|cx| {
-        if let Some(shared) = &completer.0 {
-            shared.lock().deliverer = Some(cx.waker().clone());
-            // After the waker is in place: a wish that comes later finds it.
-            if shared.cancel.load(Ordering::Acquire) {
-                task.cancel();
-            }
+        if let Some(shared) = &completer.0
+            && shared.deliver_by(cx.waker())
+        {
+            task.cancel();
         }
         Pin::new(&mut task).poll(cx)
     })
@@ -312,48 +255,22 @@ impl<T> RemoteTask<T> {
         if self.home.is_home() && !self.is_finished() {
             return Err(RemoteError::OwnThread(self));
         }
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut state = self.shared.lock();
-        while !state.finished {
-            state = match deadline {
-                None => self
-                    .shared
-                    .finished
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        drop(state);
-                        return Err(RemoteError::TimedOut(self));
-                    }
-                    self.shared
-                        .finished
-                        .wait_timeout(state, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-            };
+        match self.shared.wait(timeout) {
+            Some(outcome) => outcome
+                .unwrap_or(Err(JoinError::Taken))
+                .map_err(RemoteError::Join),
+            None => Err(RemoteError::TimedOut(self)),
         }
-        let outcome = state.outcome.take();
-        drop(state);
-        outcome
-            .unwrap_or(Err(JoinError::Taken))
-            .map_err(RemoteError::Join)
     }
 
     /// Asks the task to stop, as [`Task::cancel`](crate::Task::cancel) does.
     pub fn cancel(&self) {
-        self.shared.cancel.store(true, Ordering::Release);
-        let deliverer = self.shared.lock().deliverer.take();
-        if let Some(deliverer) = deliverer {
-            deliverer.wake();
-        }
+        self.shared.cancel();
     }
 
     /// Whether the outcome is there, or has been taken.
     pub fn is_finished(&self) -> bool {
-        self.shared.lock().finished
+        self.shared.is_finished()
     }
 }
 
@@ -361,30 +278,12 @@ impl<T> Future for RemoteTask<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut fresh: Option<Waker> = None;
-        loop {
-            let mut state = self.shared.lock();
-            if state.finished {
-                let outcome = state.outcome.take();
-                drop(state);
-                return Poll::Ready(outcome.unwrap_or(Err(JoinError::Taken)));
-            }
-            let known = state.awaiter.as_ref();
-            if known.is_some_and(|waker| waker.will_wake(cx.waker())) {
+        match self.shared.poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(outcome.unwrap_or(Err(JoinError::Taken))),
+            Poll::Pending => {
                 Waits::TASK.label(0);
-                return Poll::Pending;
+                Poll::Pending
             }
-            // Outside the lock: cloning and dropping a waker is somebody else's code.
-            let Some(waker) = fresh.take() else {
-                drop(state);
-                fresh = Some(cx.waker().clone());
-                continue;
-            };
-            let old = state.awaiter.replace(waker);
-            drop(state);
-            drop(old);
-            Waits::TASK.label(0);
-            return Poll::Pending;
         }
     }
 }
@@ -392,12 +291,7 @@ impl<T> Future for RemoteTask<T> {
 /// A panic that nobody has asked for is reported, as with a [`Task`](crate::Task).
 impl<T> Drop for RemoteTask<T> {
     fn drop(&mut self) {
-        let (outcome, _awaiter) = {
-            let mut state = self.shared.lock();
-            state.detached = true;
-            (state.outcome.take(), state.awaiter.take())
-        };
-        if let Some(Err(JoinError::Panicked(payload))) = outcome {
+        if let Some(Err(JoinError::Panicked(payload))) = self.shared.detach() {
             let unread = Unread(Some(payload));
             let home = Arc::clone(&self.home.0);
             // If it is closed, the closure is dropped, and says it then.

@@ -36,7 +36,7 @@ pub use self::info::ChildInfo;
 use self::info::About;
 use self::member::{Member, Node, Plain};
 use self::run::Running;
-use crate::crowd::{Crowd, Key};
+use crate::crowd::Crowd;
 use crate::error_group::GroupError;
 
 /// Runs `body` with a group of children, and returns when the body and every child have ended: no child outlives the call.
@@ -168,7 +168,7 @@ type Boxed<'env, E> = Pin<Box<dyn Member<E> + 'env>>;
 
 struct Shared<'env, E> {
     /// The children, and one place without a future for the body, which is kept by whoever runs the group.
-    crowd: Crowd<Option<Boxed<'env, E>>, About>,
+    crowd: Crowd<Boxed<'env, E>, About>,
     /// The body is in the crowd: it has not ended.
     body: Cell<bool>,
     /// Nobody is taken in any more.
@@ -180,7 +180,7 @@ struct Shared<'env, E> {
 impl<'env, E: 'env> TaskGroup<'env, E> {
     fn new() -> Self {
         let crowd = Crowd::new();
-        crowd.insert(None, About::body());
+        crowd.insert_apart(About::body());
         Self(Rc::new(Shared {
             crowd,
             body: Cell::new(true),
@@ -189,7 +189,8 @@ impl<'env, E: 'env> TaskGroup<'env, E> {
         }))
     }
 
-    /// Starts a child beside those there are; it is polled with the group's next batch. Two allocations.
+    /// Starts a child beside those there are; it is polled with the group's next batch. Two allocations, and two more
+    /// for a place unless one has become free.
     ///
     /// The handle is for its value and for cancelling it, and can be dropped: the group waits for the child in any case. In a
     /// group that has been cancelled, has failed or has ended, the future is dropped at once, and the handle says [`Cancelled`].
@@ -220,11 +221,11 @@ impl<'env, E: 'env> TaskGroup<'env, E> {
         let group = &*self.0;
         if group.closed.get() {
             drop(future);
-            return Child::refused(group.crowd.wakes());
+            return Child::refused();
         }
-        let child = Child::running(group.crowd.wakes());
+        let child = Child::running();
         let node = Node::new(future, child.state(), about.span());
-        child.set_key(group.crowd.insert(Some(Box::pin(node)), about));
+        child.set_wake(group.crowd.insert_with_wake(Box::pin(node), about));
         child
     }
 
@@ -265,7 +266,7 @@ impl<'env, E: 'env> TaskGroup<'env, E> {
         if !group.closed.replace(true) {
             group.cancelled.set(true);
             // The group itself, and none of its members: they are not to be polled once more.
-            group.crowd.wakes().push(Key::NOBODY);
+            group.crowd.rouse();
         }
     }
 
@@ -286,8 +287,11 @@ impl<'env, E: 'env> TaskGroup<'env, E> {
 
     /// Every child that has not ended, in the order of spawning.
     pub fn children(&self) -> Vec<ChildInfo> {
-        let about = self.0.crowd.about();
-        about.into_iter().filter_map(ChildInfo::of).collect()
+        let members = self.0.crowd.members();
+        members
+            .iter()
+            .filter_map(|member| ChildInfo::of(member.about()))
+            .collect()
     }
 }
 

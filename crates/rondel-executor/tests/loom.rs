@@ -3,6 +3,8 @@
 
 #[path = "loom/afar.rs"]
 mod afar;
+#[path = "loom/bridge.rs"]
+mod bridge;
 #[path = "loom/cancel_token.rs"]
 mod cancel_token;
 #[path = "loom/inbox.rs"]

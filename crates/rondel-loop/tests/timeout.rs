@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use rondel_executor::leave;
+use rondel_executor::{as_completed, leave};
 use rondel_loop::time::Elapsed;
 use rondel_loop::{
     EventLoop, LocalLoop, sleep, sleep_until, spawn, timeout, timeout_at, yield_now,
@@ -394,4 +394,55 @@ fn a_panic_inside_goes_through() {
         .map(|_| ())
     });
     assert!(task.unwrap().unwrap_err().is_panic());
+}
+
+#[test]
+fn as_completed_with_a_limit_gives_what_came_in_time_and_tasks_go_on() {
+    let mut lp = virtual_loop();
+    let start = lp.time();
+    lp.run_until_complete(async move {
+        let ended = Rc::new(Cell::new(0));
+        let tasks = [3, 1, 2, 4].map(|seconds| {
+            let ended = ended.clone();
+            spawn(async move {
+                sleep(seconds * SECOND).await;
+                ended.set(ended.get() + 1);
+                seconds
+            })
+        });
+        let until = start + 5 * SECOND / 2;
+        let mut completed = as_completed(tasks);
+        let mut in_time = Vec::new();
+        let late = loop {
+            match timeout_at(until, completed.next()).await {
+                Ok(Some((_, seconds))) => in_time.push(seconds.unwrap()),
+                Ok(None) => panic!("two are late"),
+                Err(late) => break late,
+            }
+        };
+        assert_eq!(in_time, [1, 2]);
+        assert_eq!(now(), until, "{late}");
+        // Asked again, it is late at once; nothing was lost by it.
+        assert!(timeout_at(until, completed.next()).await.is_err());
+        assert_eq!(completed.next().await.unwrap().1.unwrap(), 3);
+        drop(completed);
+        assert_eq!(ended.get(), 3);
+        sleep(HOUR).await;
+        assert_eq!(ended.get(), 4, "the task has gone on");
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_limit_around_the_next_that_is_not_used_up_leaves_no_timer() {
+    let mut lp = virtual_loop();
+    let start = lp.time();
+    lp.run_until_complete(async {
+        let mut completed = as_completed([sleep(SECOND)]);
+        assert!(timeout(HOUR, completed.next()).await.unwrap().is_some());
+        assert_eq!(timeout(HOUR, completed.next()).await, Ok(None));
+    })
+    .unwrap();
+    assert_eq!(lp.time(), start + SECOND);
+    assert_eq!(lp.next_deadline(), None);
 }

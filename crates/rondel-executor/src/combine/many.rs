@@ -2,27 +2,23 @@
 
 use std::future::Future;
 use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::vec;
 
 use crate::cancellable::Cancellable;
-use crate::crowd::{Crowd, Turn};
+use crate::crowd::{Crowd, Place};
 
 /// Futures of one type, each woken and polled singly, each with its place in the argument.
 pub(super) struct Many<F> {
-    /// Those not begun. The first poll takes them in order; only what suspends there needs a box of its own.
+    /// Those not begun. The first poll takes them in order; what ends there leaves its place to the next.
     waiting: vec::IntoIter<F>,
     /// The place of the next one to begin.
     next: Places,
-    begun: Crowd<Begun<F>>,
-    /// The box of one that has ended, for the next.
-    spare: Option<Pin<Box<Option<F>>>>,
+    /// Each with its place in the argument.
+    begun: Crowd<F, usize>,
 }
 
-type Begun<F> = (usize, Pin<Box<Option<F>>>);
-
-// Each is pinned in a box of its own.
+// Each is pinned where the crowd keeps it.
 impl<F> Unpin for Many<F> {}
 
 impl<F> Many<F> {
@@ -36,7 +32,6 @@ impl<F> Many<F> {
             },
             waiting: futures.into_iter(),
             begun: Crowd::new(),
-            spare: None,
         }
     }
 
@@ -64,16 +59,6 @@ impl Places {
     }
 }
 
-fn boxed<F>(spare: &mut Option<Pin<Box<Option<F>>>>, future: F) -> Pin<Box<Option<F>>> {
-    match spare.take() {
-        Some(mut spare) => {
-            spare.set(Some(future));
-            spare
-        }
-        None => Box::pin(Some(future)),
-    }
-}
-
 impl<F: Future> Many<F> {
     /// Polls those not begun and those woken, each once, and hands the outputs to `ended`, each with its place. That may
     /// break it off; then call again, now or at the next poll, for nobody is told of the others until then.
@@ -86,16 +71,14 @@ impl<F: Future> Many<F> {
             waiting,
             next,
             begun,
-            spare,
         } = self;
         let mut batch = begun.batch(cx);
         for future in waiting.by_ref() {
-            let member = (next.take(), boxed(spare, future));
-            let turn = begun.begin(member, ());
-            poll(begun, spare, turn, &mut ended)?;
+            let turn = begun.begin(future, next.take());
+            poll(begun, &turn, &mut ended)?;
         }
         while let Some(turn) = batch.next() {
-            poll(begun, spare, turn, &mut ended)?;
+            poll(begun, &turn, &mut ended)?;
         }
         batch.end(cx);
         ControlFlow::Continue(())
@@ -104,25 +87,20 @@ impl<F: Future> Many<F> {
 
 #[inline]
 fn poll<F: Future>(
-    begun: &Crowd<Begun<F>>,
-    spare: &mut Option<Pin<Box<Option<F>>>>,
-    mut turn: Turn<Begun<F>>,
+    begun: &Crowd<F, usize>,
+    turn: &Place<F, usize>,
     ended: &mut impl FnMut(usize, F::Output) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    let ((_, member), mut cx) = turn.parts();
-    let Some(future) = member.as_mut().as_pin_mut() else {
-        unreachable!("what has ended has left");
-    };
-    match future.poll(&mut cx) {
-        Poll::Pending => {
-            begun.keep(turn);
-            ControlFlow::Continue(())
-        }
+    let polled = turn.with_pinned(|member| match member.as_pin_mut() {
+        Some(future) => future.poll(&mut turn.context()),
+        None => unreachable!("what has ended has left"),
+    });
+    match polled {
+        Poll::Pending => ControlFlow::Continue(()),
         Poll::Ready(output) => {
-            let (place, mut member) = begun.release(turn);
-            member.set(None);
-            *spare = Some(member);
-            ended(place, output)
+            begun.release(turn);
+            turn.with_pinned(|mut member| member.set(None));
+            ended(*turn.about(), output)
         }
     }
 }
@@ -131,18 +109,15 @@ impl<F: Future> Many<Cancellable<F>> {
     /// Cancels all, those not begun included, and puts them into the queue: run them next.
     pub(super) fn cancel(&mut self) {
         for future in self.waiting.by_ref() {
-            let member = (self.next.take(), boxed(&mut self.spare, future));
-            let turn = self.begun.begin(member, ());
-            self.begun.keep(turn);
+            self.begun.begin(future, self.next.take());
         }
-        for key in self.begun.keys() {
-            if let Some(mut turn) = self.begun.call(key) {
-                if let Some(future) = turn.member.1.as_mut().as_pin_mut() {
+        for place in self.begun.members() {
+            place.with_pinned(|member| {
+                if let Some(future) = member.as_pin_mut() {
                     future.cancel();
                 }
-                self.begun.keep(turn);
-                self.begun.queue(key);
-            }
+            });
+            self.begun.queue(&place);
         }
     }
 }

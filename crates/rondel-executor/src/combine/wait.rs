@@ -162,7 +162,10 @@ impl<T> Wait<T> {
     fn part(&mut self) -> (Vec<Done<T>>, Vec<Task<T>>) {
         let mut done = mem::take(&mut self.done);
         let mut pending = Vec::new();
-        for (place, mut task) in self.tasks.clear() {
+        for member in self.tasks.clear() {
+            let Some((place, mut task)) = member.member().take() else {
+                continue;
+            };
             // It may have ended just now, and nobody has looked since.
             match finished(
                 place,
@@ -205,16 +208,17 @@ impl<T> Future for Wait<T> {
             enough,
         } = &mut *self;
         let mut batch = tasks.batch(cx);
-        while let Some(mut turn) = batch.next() {
-            let ((place, task), mut cx) = turn.parts();
-            match finished(*place, task, &mut cx) {
-                None => tasks.keep(turn),
-                Some(ended) => {
-                    let (_, taken) = tasks.release(turn);
-                    drop(taken);
-                    *enough |= until.is_met_by(&ended.outcome);
-                    done.push(ended);
-                }
+        while let Some(member) = batch.next() {
+            let ended = match &mut *member.member() {
+                Some((place, task)) => finished(*place, task, &mut member.context()),
+                None => None,
+            };
+            if let Some(ended) = ended {
+                tasks.release(&member);
+                let taken = member.member().take();
+                drop(taken);
+                *enough |= until.is_met_by(&ended.outcome);
+                done.push(ended);
             }
         }
         batch.end(cx);

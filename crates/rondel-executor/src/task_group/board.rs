@@ -3,8 +3,9 @@
 use std::rc::{Rc, Weak};
 
 use super::info::{About, ChildInfo};
-use crate::context;
+use crate::core::Local;
 use crate::crowd::Crowd;
+use crate::task::header::Header;
 
 /// At most so many children of a group are written down: it is done again at each of its polls.
 const AT_MOST: usize = 64;
@@ -26,23 +27,33 @@ impl Board {
 }
 
 /// Writes down who the children are, in the running task, if accounts are kept.
-pub(super) fn post<T>(alive: &mut Option<Rc<()>>, crowd: &Crowd<T, About>) {
-    context::with_task(|task| {
-        let Some(header) = task else { return };
-        let Some(local) = header.home.local.get() else {
-            return;
-        };
-        if !local.accounts.get() {
-            return;
-        }
-        let about = crowd.about().into_iter().take(AT_MOST);
-        let children: Vec<_> = about.filter_map(ChildInfo::of).collect();
-        let alive = Rc::downgrade(alive.get_or_insert_default());
-        local.with_extras(header, |extras| {
-            extras
-                .groups
-                .retain(|board| board.alive.strong_count() > 0 && !board.alive.ptr_eq(&alive));
-            extras.groups.push(Board { alive, children });
-        });
+#[inline]
+pub(super) fn post<T>(alive: &mut Option<Rc<()>>, crowd: &Crowd<T, About>, task: &Header) {
+    if let Some(local) = task.home.local.get()
+        && local.accounts.get()
+    {
+        write_down(alive, crowd, local, task);
+    }
+}
+
+#[cold]
+fn write_down<T>(
+    alive: &mut Option<Rc<()>>,
+    crowd: &Crowd<T, About>,
+    local: &Local,
+    task: &Header,
+) {
+    let members = crowd.members();
+    let children = members
+        .iter()
+        .filter_map(|member| ChildInfo::of(member.about()))
+        .take(AT_MOST)
+        .collect();
+    let alive = Rc::downgrade(alive.get_or_insert_default());
+    local.with_extras(task, |extras| {
+        extras
+            .groups
+            .retain(|board| board.alive.strong_count() > 0 && !board.alive.ptr_eq(&alive));
+        extras.groups.push(Board { alive, children });
     });
 }

@@ -7,9 +7,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
-use crate::crowd::{Key, Wakes};
+use crate::crowd::MemberWake;
 
 /// A child of a group, from outside: awaits to its value.
 ///
@@ -43,8 +43,8 @@ pub(super) struct ChildState<T> {
     stage: Cell<Stage>,
     /// Who awaits the value.
     awaiter: Cell<Option<Waker>>,
-    wakes: Arc<Wakes>,
-    key: Cell<Key>,
+    /// Has the group look at it; until it has ended, since its place would not be used again otherwise.
+    wake: Cell<Option<Arc<MemberWake>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,23 +56,22 @@ enum Stage {
 }
 
 impl<T> Child<T> {
-    /// One that is about to be taken in, and gets its key then.
-    pub(super) fn running(wakes: &Arc<Wakes>) -> Self {
-        Self::at(Stage::Running, wakes)
+    /// One that is about to be taken in, and is told what wakes it then.
+    pub(super) fn running() -> Self {
+        Self::at(Stage::Running)
     }
 
     /// One that never began.
-    pub(super) fn refused(wakes: &Arc<Wakes>) -> Self {
-        Self::at(Stage::Ended, wakes)
+    pub(super) fn refused() -> Self {
+        Self::at(Stage::Ended)
     }
 
-    fn at(stage: Stage, wakes: &Arc<Wakes>) -> Self {
+    fn at(stage: Stage) -> Self {
         Self(Rc::new(ChildState {
             value: Cell::new(None),
             stage: Cell::new(stage),
             awaiter: Cell::default(),
-            wakes: Arc::clone(wakes),
-            key: Cell::new(Key::NOBODY),
+            wake: Cell::default(),
         }))
     }
 
@@ -80,8 +79,8 @@ impl<T> Child<T> {
         Rc::clone(&self.0)
     }
 
-    pub(super) fn set_key(&self, key: Key) {
-        self.0.key.set(key);
+    pub(super) fn set_wake(&self, wake: Arc<MemberWake>) {
+        self.0.wake.set(Some(wake));
     }
 
     /// Asks this child alone to stop: at its turn its future is dropped where it is suspended. If it finishes first, its
@@ -94,7 +93,10 @@ impl<T> Child<T> {
             Stage::Asked => {}
             Stage::Running => {
                 self.0.stage.set(Stage::Asked);
-                self.0.wakes.push(self.0.key.get());
+                // Not put back: asked once is enough.
+                if let Some(wake) = self.0.wake.take() {
+                    wake.wake();
+                }
             }
         }
         true
@@ -116,6 +118,7 @@ impl<T> ChildState<T> {
         if self.stage.replace(Stage::Ended) == Stage::Ended {
             return;
         }
+        drop(self.wake.take());
         self.value.set(value);
         if let Some(awaiter) = self.awaiter.take() {
             awaiter.wake();

@@ -1,5 +1,6 @@
 //! What can be said about a child without holding it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
@@ -8,13 +9,13 @@ use crate::span::ChildSpan;
 use crate::wait::Waits;
 
 /// What a group keeps for each of its members, the body among them.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct About {
     /// `None` for the body.
     site: Option<&'static Location<'static>>,
     name: Option<Rc<str>>,
-    pub(super) waits: Waits,
-    pub(super) waits_on: u32,
+    waits: Cell<Waits>,
+    waits_on: Cell<u32>,
 }
 
 impl About {
@@ -22,8 +23,8 @@ impl About {
         Self {
             site: None,
             name: None,
-            waits: Waits::NOTHING,
-            waits_on: 0,
+            waits: Cell::new(Waits::NOTHING),
+            waits_on: Cell::new(0),
         }
     }
 
@@ -31,14 +32,21 @@ impl About {
         Self {
             site: Some(site),
             name,
-            waits: Waits::NOTHING,
-            waits_on: 0,
+            waits: Cell::new(Waits::NOTHING),
+            waits_on: Cell::new(0),
         }
     }
 
     /// The span of a child, which it is to be polled in.
     pub(super) fn span(&self) -> ChildSpan {
         ChildSpan::new(self.site, self.name.as_ref())
+    }
+
+    /// It has been suspended, and this is what it waits for.
+    #[inline]
+    pub(super) fn note(&self, (waits, on): (Waits, u32)) {
+        self.waits.set(waits);
+        self.waits_on.set(on);
     }
 }
 
@@ -52,12 +60,13 @@ pub struct ChildInfo {
 }
 
 impl ChildInfo {
-    pub(crate) fn of(about: About) -> Option<Self> {
+    /// `None` for the body.
+    pub(crate) fn of(about: &About) -> Option<Self> {
         Some(Self {
             site: about.site?,
-            name: about.name,
-            waits: about.waits,
-            waits_on: about.waits_on,
+            name: about.name.clone(),
+            waits: about.waits.get(),
+            waits_on: about.waits_on.get(),
         })
     }
 

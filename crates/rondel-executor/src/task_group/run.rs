@@ -19,14 +19,16 @@ use std::thread;
 use pin_project_lite::pin_project;
 
 use super::board;
+use super::info::About;
 use super::member::Ended;
 use super::{Boxed, Shared, TaskGroup};
 use crate::cancellable::Cancellable;
 use crate::cleanup::{Scope, leave};
 use crate::context;
-use crate::crowd::Turn;
+use crate::crowd::{Batch, Place};
 use crate::error_group::{ErrorGroup, GroupError};
 use crate::lost::Lost;
+use crate::task::header::Header;
 use crate::wait::Waits;
 
 pin_project! {
@@ -94,43 +96,38 @@ where
     type Output = Result<R, GroupError<E>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let Owner { shared, scope } = &*this.group;
-        let mut poll = Polling {
-            body: this.body.as_mut(),
-            shared,
-            output: this.output,
-            failures: this.failures,
-        };
-        scope.enter(|| poll.run_batch(cx));
-        if !shared.crowd.is_empty() {
-            Waits::CHILDREN.label(0);
-            board::post(this.alive, &shared.crowd);
-            return Poll::Pending;
-        }
-        shared.closed.set(true);
-        ready!(scope.poll_done(cx));
-        let failures = this.failures;
-        if let Some(payload) = failures.panic.take() {
-            resume_unwind(payload);
-        }
-        Poll::Ready(
-            match (
-                ErrorGroup::from_vec(mem::take(&mut failures.errors)),
-                this.output.take(),
-            ) {
-                (Some(errors), _) => Err(GroupError::Failed(errors)),
-                (None, Some(output)) if !failures.cut => Ok(output),
-                _ => Err(GroupError::Cancelled),
-            },
-        )
+        let this = self.project();
+        context::with_task(|task| {
+            let Owner { shared, scope } = this.group;
+            let mut poll = Polling {
+                body: this.body,
+                shared,
+                task,
+                output: this.output,
+                failures: this.failures,
+            };
+            scope.enter(|| poll.run_batch(cx));
+            if shared.crowd.is_empty() {
+                return poll.end(scope, cx);
+            }
+            if let Some(header) = task {
+                header.label(Waits::CHILDREN, 0);
+                board::post(this.alive, &shared.crowd, header);
+            }
+            Poll::Pending
+        })
     }
 }
+
+/// The place of the body, or of a child.
+type Seat<'env, E> = Place<Boxed<'env, E>, About>;
 
 /// One poll of the group.
 struct Polling<'p, 'env, R, E, B> {
     body: Pin<&'p mut Option<Cancellable<B>>>,
     shared: &'p Shared<'env, E>,
+    /// The task that the group is a part of.
+    task: Option<&'p Header>,
     output: &'p mut Option<R>,
     failures: &'p mut Failures<E>,
 }
@@ -139,95 +136,161 @@ impl<'env, R, E: 'env, B> Polling<'_, 'env, R, E, B>
 where
     B: Future<Output = Result<R, E>>,
 {
+    #[inline]
     fn run_batch(&mut self, cx: &Context<'_>) {
-        let crowd = &self.shared.crowd;
+        let shared = self.shared;
         // Only those that are ready now, and all of them, whatever fails meanwhile: see them fail together.
-        let mut batch = crowd.batch(cx);
-        while let Some(turn) = batch.next() {
-            self.give_turn(turn);
+        let mut batch = shared.crowd.begin_batch(cx);
+        // Panics are caught around all turns, since to catch them costs something.
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            let first = batch.first();
+            self.give_turns(first, &mut batch);
+        }));
+        if let Err(payload) = caught {
+            self.reborrow().go_on_after(payload, &mut batch);
         }
-        if !self.failures.stopping && self.must_stop() {
-            self.stop();
+        // Whatever makes the group stop has closed it.
+        if shared.closed.get() {
+            self.reborrow().stop_if_it_must();
         }
         batch.end(cx);
     }
 
-    fn must_stop(&self) -> bool {
-        self.shared.cancelled.get()
-            || !self.failures.errors.is_empty()
-            || self.failures.panic.is_some()
+    /// The same poll, for one of the ways it seldom takes: so it need not be there in memory for the one it mostly does.
+    #[inline]
+    fn reborrow(&mut self) -> Polling<'_, 'env, R, E, B> {
+        Polling {
+            body: self.body.as_mut(),
+            shared: self.shared,
+            task: self.task,
+            output: self.output,
+            failures: self.failures,
+        }
+    }
+
+    /// Nobody is left: the group's own end, as soon as all is cleaned up.
+    #[cold]
+    fn end(self, scope: &Scope, cx: &Context<'_>) -> Poll<Result<R, GroupError<E>>> {
+        self.shared.closed.set(true);
+        ready!(scope.poll_done(cx));
+        let failures = self.failures;
+        if let Some(payload) = failures.panic.take() {
+            resume_unwind(payload);
+        }
+        let errors = ErrorGroup::from_vec(mem::take(&mut failures.errors));
+        Poll::Ready(match (errors, self.output.take()) {
+            (Some(errors), _) => Err(GroupError::Failed(errors)),
+            (None, Some(output)) if !failures.cut => Ok(output),
+            _ => Err(GroupError::Cancelled),
+        })
+    }
+
+    #[cold]
+    fn stop_if_it_must(self) {
+        let failures = &*self.failures;
+        let must =
+            self.shared.cancelled.get() || !failures.errors.is_empty() || failures.panic.is_some();
+        if must && !failures.stopping {
+            self.stop();
+        }
     }
 
     /// Cancels the body, then the children in the order of spawning. Each is polled once, which drops it; from then on it is
     /// woken by its own cleanup.
-    fn stop(&mut self) {
+    fn stop(mut self) {
         self.failures.stopping = true;
-        let crowd = &self.shared.crowd;
-        // The body came first of all, and so its key does.
-        for key in crowd.keys() {
-            if let Some(mut turn) = crowd.call(key) {
-                match &mut turn.member {
-                    Some(child) => child.as_mut().cancel(),
-                    None => {
-                        if let Some(body) = self.body.as_mut().as_pin_mut() {
-                            body.cancel();
-                        }
+        // The body came first of all.
+        for place in self.shared.crowd.members() {
+            // It may have left meanwhile, and somebody else have its place.
+            let Some(place) = self.shared.crowd.call(place.key()) else {
+                continue;
+            };
+            match &mut *place.member() {
+                Some(child) => child.as_mut().cancel(),
+                None => {
+                    if let Some(body) = self.body.as_mut().as_pin_mut() {
+                        body.cancel();
                     }
                 }
-                self.give_last_turn(turn);
+            }
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.give_turn(&place))) {
+                self.reborrow().end_interrupted(Some(place), payload);
             }
         }
     }
 
-    #[inline(always)]
-    fn give_turn(&mut self, mut turn: Turn<Option<Boxed<'env, E>>>) {
-        match self.poll(&mut turn) {
-            None => {
-                let waits = context::waits();
-                self.shared
-                    .crowd
-                    .keep_noting(turn, |about| (about.waits, about.waits_on) = waits);
-            }
-            Some(ended) => self.leave(turn, ended),
-        }
-    }
-
-    /// The same apart, so that the one above is part of the loop that wakes go through.
+    /// The rest of a batch in which somebody has panicked.
     #[cold]
-    fn give_last_turn(&mut self, turn: Turn<Option<Boxed<'env, E>>>) {
-        self.give_turn(turn);
+    fn go_on_after(
+        mut self,
+        payload: Box<dyn Any + Send>,
+        batch: &mut Batch<'_, Boxed<'env, E>, About>,
+    ) {
+        let mut caught = Err(payload);
+        while let Err(payload) = caught {
+            let whose = batch.turn();
+            self.reborrow().end_interrupted(whose, payload);
+            caught = catch_unwind(AssertUnwindSafe(|| {
+                let next = batch.next();
+                self.give_turns(next, batch);
+            }));
+        }
     }
 
-    /// How it ended, if it did.
+    /// Part of the loop that wakes go through, whoever else calls it.
     #[inline(always)]
-    fn poll(
+    fn give_turns(
         &mut self,
-        turn: &mut Turn<Option<Boxed<'env, E>>>,
-    ) -> Option<thread::Result<Ended<E>>> {
-        Waits::NOTHING.label(0);
-        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_member(turn)));
+        first: Option<Rc<Seat<'env, E>>>,
+        batch: &mut Batch<'_, Boxed<'env, E>, About>,
+    ) {
+        let mut turn = first;
+        while let Some(place) = turn {
+            self.give_turn(&place);
+            turn = batch.next();
+        }
+    }
+
+    #[inline(always)]
+    fn give_turn(&mut self, place: &Rc<Seat<'env, E>>) {
+        if let Some(header) = self.task {
+            header.label(Waits::NOTHING, 0);
+        }
+        let polled = {
+            let mut cx = place.context();
+            match &mut *place.member() {
+                Some(child) => child.as_mut().poll(&mut cx),
+                None => poll_body(self.body.as_mut(), &mut cx, self.output),
+            }
+        };
         match polled {
-            Ok(Poll::Pending) => None,
-            Ok(Poll::Ready(ended)) => Some(Ok(ended)),
-            Err(payload) => Some(Err(payload)),
+            Poll::Pending => place
+                .about()
+                .note(self.task.map_or((Waits::NOTHING, 0), Header::waits)),
+            Poll::Ready(ended) => self.reborrow().leave(place, Ok(ended)),
         }
     }
 
-    #[inline]
-    fn poll_member(&mut self, turn: &mut Turn<Option<Boxed<'env, E>>>) -> Poll<Ended<E>> {
-        let (member, mut cx) = turn.parts();
-        match member {
-            Some(child) => child.as_mut().poll(&mut cx),
-            None => poll_body(self.body.as_mut(), &mut cx, self.output),
+    /// A panic has come out of a turn.
+    #[cold]
+    fn end_interrupted(mut self, whose: Option<Rc<Seat<'env, E>>>, payload: Box<dyn Any + Send>) {
+        match whose.and_then(|place| self.shared.crowd.call(place.key())) {
+            Some(place) => self.leave(&place, Err(payload)),
+            None => {
+                self.shared.closed.set(true);
+                self.panicked(payload);
+            }
         }
     }
 
-    fn leave(&mut self, turn: Turn<Option<Boxed<'env, E>>>, ended: thread::Result<Ended<E>>) {
+    #[cold]
+    fn leave(mut self, place: &Seat<'env, E>, ended: thread::Result<Ended<E>>) {
         // Before anything else of theirs runs: no more children from here on.
         if !matches!(ended, Ok(Ended::Well | Ended::Cancelled)) {
             self.shared.closed.set(true);
         }
-        let gone = self.shared.crowd.release(turn);
+        self.shared.crowd.release(place);
+        let gone = place.member().take();
         // Inside the group's scope: what it leaves, the group waits for.
         let dropped = catch_unwind(AssertUnwindSafe(|| match gone {
             Some(child) => drop(child),
@@ -248,7 +311,6 @@ where
         }
     }
 
-    #[cold]
     fn panicked(&mut self, payload: Box<dyn Any + Send>) {
         if self.failures.panic.is_none() {
             self.failures.panic = Some(payload);
@@ -259,6 +321,7 @@ where
     }
 }
 
+#[cold]
 fn poll_body<R, E, B>(
     body: Pin<&mut Option<Cancellable<B>>>,
     cx: &mut Context<'_>,
@@ -293,7 +356,10 @@ impl<E> Drop for Owner<'_, E> {
         self.shared.body.set(false);
         let children = self.shared.crowd.clear();
         let mut scope = None;
-        for child in children.into_iter().flatten() {
+        for child in children {
+            let Some(child) = child.member().take() else {
+                continue;
+            };
             // A scope for each, so that they clean up side by side; the next one takes over what was not needed.
             let own: Scope = scope.take().unwrap_or_default();
             let dropped = catch_unwind(AssertUnwindSafe(|| own.enter(|| drop(child))));
