@@ -6,6 +6,7 @@ mod connect;
 mod credentials;
 mod datagram;
 mod listener;
+mod room;
 mod serve;
 mod socket_file;
 mod stream;

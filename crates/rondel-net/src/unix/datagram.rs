@@ -15,6 +15,7 @@ use socket2::{Domain, Socket, Type};
 use crate::unix::addr::{ToUnixAddr, failed};
 use crate::unix::ancillary::{self, Arrived};
 use crate::unix::listener::to_sock_addr;
+use crate::unix::room::{self, Room};
 use crate::unix::socket_file::{self, SocketFile};
 
 /// How many times in a row a socket may receive, and may send, before others have their turn.
@@ -146,23 +147,21 @@ impl UnixDatagram {
     /// # Cancel safety
     /// Dropped before it is ready, it has sent nothing.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        self.send_message(bytes, &[], None).await
+        self.send_message(bytes, &[]).await
     }
 
     /// Sends `bytes` as one datagram to `addr`, and waits for room if there is none.
     ///
     /// # Errors
-    /// What the system says, with the address.
+    /// What the system says, with the address; descriptors exhausted, if it would have to wait for the receiver: that takes one.
     ///
     /// # Cancel safety
     /// As [`send`](UnixDatagram::send).
     pub async fn send_to(&self, bytes: &[u8], addr: impl ToUnixAddr) -> io::Result<()> {
         let addr = addr.to_unix_addr()?;
-        let sent = match to_rustix(&addr) {
-            Ok(to) => self.send_message(bytes, &[], Some(&to)).await,
-            Err(error) => Err(error),
-        };
-        sent.map_err(|error| failed("sending to", &addr, error))
+        self.send_waiting_for(&addr, bytes)
+            .await
+            .map_err(|error| failed("sending to", &addr, error))
     }
 
     /// Sends `bytes` and, with them, `descriptors`, at most 253: the receiver gets duplicates of them. asyncio has
@@ -179,7 +178,7 @@ impl UnixDatagram {
         bytes: &[u8],
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
-        self.send_message(bytes, descriptors, None).await
+        self.send_message(bytes, descriptors).await
     }
 
     /// Sends as [`send`](UnixDatagram::send) does, if there is room.
@@ -192,21 +191,41 @@ impl UnixDatagram {
             .map(drop)
     }
 
-    async fn send_message(
+    async fn send_waiting_for(&self, addr: &SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        let to = to_rustix(addr)?;
+        loop {
+            let sent = self
+                .send_with(|fd| match ancillary::send(fd, bytes, &[], Some(&to)) {
+                    // The socket will not say when there is room there.
+                    Err(error) if is_would_block(&error) && room::is_writable(fd) => Ok(false),
+                    sent => sent.map(|_| true),
+                })
+                .await?;
+            if sent {
+                return Ok(());
+            }
+            let room = Room::at(self.registration.local_loop(), addr)?;
+            room.wait().await?;
+        }
+    }
+
+    async fn send_message(&self, bytes: &[u8], with: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(|fd| ancillary::send(fd, bytes, with, None))
+            .await
+            .map(drop)
+    }
+
+    async fn send_with<R>(
         &self,
-        bytes: &[u8],
-        with: &[BorrowedFd<'_>],
-        to: Option<&SocketAddrUnix>,
-    ) -> io::Result<()> {
+        mut send: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
         poll_fn(|cx| {
             if is_spent(&self.sends, cx) {
                 return Poll::Pending;
             }
-            let sent = self
-                .registration
-                .poll_write_with(cx, |fd| ancillary::send(fd, bytes, with, to));
+            let sent = self.registration.poll_write_with(cx, &mut send);
             spend(&self.sends, sent.is_ready());
-            sent.map_ok(drop)
+            sent
         })
         .await
     }
@@ -278,6 +297,10 @@ fn new_socket() -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+fn is_would_block(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
 }
 
 fn whole(arrived: Arrived) -> io::Result<Arrived> {
