@@ -9,14 +9,13 @@ use std::os::unix::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use rondel_loop::{LocalLoop, Registration, SourceKind};
-use rustix::net::{SocketAddrAny, SocketAddrUnix};
 use socket2::{Domain, Socket, Type};
 
-use crate::unix::addr::{ToUnixAddr, failed};
+use crate::unix::addr::{ToUnixAddr, failed, from_any, to_rustix};
 use crate::unix::ancillary::{self, Arrived};
 use crate::unix::listener::to_sock_addr;
 use crate::unix::room::{self, Room};
-use crate::unix::socket_file::{self, SocketFile};
+use crate::unix::socket_file::{self, RemovedOnDrop, SocketFile};
 
 /// How many times in a row a socket may receive, and may send, before others have their turn.
 const ALLOWANCE: u32 = 64;
@@ -30,6 +29,8 @@ const ALLOWANCE: u32 = 64;
 ///
 /// A socket file that an earlier one has left behind is replaced, if nobody is bound there any more; the own one is removed when
 /// the socket is dropped, unless something else has taken its place. `!Send`.
+///
+/// There is also a form that calls a protocol: [`create_unix_datagram_endpoint`](crate::create_unix_datagram_endpoint).
 ///
 /// ```
 /// use rondel_net::UnixDatagram;
@@ -45,8 +46,8 @@ const ALLOWANCE: u32 = 64;
 /// ```
 pub struct UnixDatagram {
     registration: Registration,
-    /// To be removed with it.
-    file: Option<SocketFile>,
+    /// Removed with it.
+    file: Option<RemovedOnDrop>,
     receives: Cell<u32>,
     sends: Cell<u32>,
 }
@@ -70,7 +71,10 @@ impl UnixDatagram {
             socket_file::remove_stale_of(path, Type::DGRAM)?;
         }
         socket.bind(&to_sock_addr(addr)?)?;
-        let file = path.map(SocketFile::made_at).transpose()?;
+        let file = path
+            .map(SocketFile::made_at)
+            .transpose()?
+            .map(RemovedOnDrop);
         Self::register(&local, socket.into(), file)
     }
 
@@ -102,13 +106,22 @@ impl UnixDatagram {
         Self::register(&local, socket.into(), None)
     }
 
-    fn register(local: &LocalLoop, socket: OwnedFd, file: Option<SocketFile>) -> io::Result<Self> {
+    fn register(
+        local: &LocalLoop,
+        socket: OwnedFd,
+        file: Option<RemovedOnDrop>,
+    ) -> io::Result<Self> {
         Ok(Self {
             registration: local.register(socket, SourceKind::Other)?,
             file,
             receives: Cell::new(ALLOWANCE),
             sends: Cell::new(ALLOWANCE),
         })
+    }
+
+    /// For the form that calls a protocol.
+    pub(super) fn into_parts(self) -> (Registration, Option<RemovedOnDrop>) {
+        (self.registration, self.file)
     }
 
     /// Connects to `addr`: [`send`](UnixDatagram::send) goes there, and only what comes from there is received. Again, it goes
@@ -241,7 +254,8 @@ impl UnixDatagram {
         Ok(self.receive(buffer).await?.count)
     }
 
-    /// Receives a datagram, and gives its length and where it is from: an address without a name if the sender is not bound.
+    /// Receives a datagram, and gives its length and where it is from: an address without a name if the sender is not bound, or if
+    /// its path has the 108 bytes that the standard library's addresses have no room for.
     ///
     /// # Errors
     /// As [`recv`](UnixDatagram::recv).
@@ -327,61 +341,9 @@ fn spend(left: &Cell<u32>, ready: bool) {
     left.set(if ready { left.get() - 1 } else { ALLOWANCE });
 }
 
-/// The same address, as `rustix` has it.
-fn to_rustix(addr: &SocketAddr) -> io::Result<SocketAddrUnix> {
-    if let Some(path) = addr.as_pathname() {
-        return Ok(SocketAddrUnix::new(path)?);
-    }
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::linux::net::SocketAddrExt;
-
-        if let Some(name) = addr.as_abstract_name() {
-            return Ok(SocketAddrUnix::new_abstract_name(name)?);
-        }
-    }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "a Unix socket without a name is nowhere",
-    ))
-}
-
-fn from_any(addr: Option<SocketAddrAny>) -> io::Result<SocketAddr> {
-    let unnamed = || SocketAddr::from_pathname("");
-    let Some(addr) = addr else {
-        return unnamed();
-    };
-    let addr = SocketAddrUnix::try_from(addr)?;
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::linux::net::SocketAddrExt;
-
-        if let Some(name) = addr.abstract_name() {
-            return SocketAddr::from_abstract_name(name);
-        }
-    }
-    match addr.path() {
-        Some(path) => {
-            use std::os::unix::ffi::OsStrExt;
-
-            SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path.to_bytes()))
-        }
-        None => unnamed(),
-    }
-}
-
 impl AsFd for UnixDatagram {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.registration.as_fd()
-    }
-}
-
-impl Drop for UnixDatagram {
-    fn drop(&mut self) {
-        if let Some(file) = &self.file {
-            // Somebody else has removed it, or may not be asked: there is nothing to be done about that here.
-            let _ = file.remove();
-        }
     }
 }
 

@@ -8,15 +8,20 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::SocketAddr;
+use std::rc::Rc;
 
+use rondel_executor::Callback;
 use rondel_loop::{LocalLoop, Registration, SourceKind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Socket, Type};
 
+use crate::datagram::addr;
 use crate::unix::listener::to_sock_addr;
 
 /// Watches for room at a receiver. Dropped, it watches no longer.
-pub(super) struct Room(Registration);
+#[allow(unnameable_types, reason = "belongs to a sealed trait")]
+#[derive(Debug)]
+pub struct Room(Registration);
 
 impl Room {
     /// Watches the receiver at `addr`.
@@ -31,6 +36,16 @@ impl Room {
     /// Waits until there is room.
     pub(super) async fn wait(&self) -> io::Result<()> {
         self.0.write_with(room).await
+    }
+}
+
+impl addr::Room for Room {
+    fn is_there(&self) -> bool {
+        self.0.try_write(room).is_ok()
+    }
+
+    fn set_callback(&self, callback: Rc<dyn Callback>) {
+        self.0.set_callback(Some(callback));
     }
 }
 
