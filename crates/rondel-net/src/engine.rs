@@ -60,7 +60,7 @@ use crate::error::{Attempt, ConnectionLost};
 /// One connection.
 pub(crate) struct Connection {
     /// `None` once the descriptor is closed.
-    registration: RefCell<Option<Rc<Registration>>>,
+    registration: RefCell<Option<Registration>>,
     local: LocalLoop,
     this: Weak<Self>,
     peer: Peer,
@@ -229,7 +229,7 @@ impl Connection {
     fn new(registration: Registration, calls: Calls, ways: Ways, peer: Peer) -> Rc<Self> {
         let local = registration.local_loop().clone();
         Rc::new_cyclic(|this| Self {
-            registration: RefCell::new(Some(Rc::new(registration))),
+            registration: RefCell::new(Some(registration)),
             local,
             this: Weak::clone(this),
             peer,
@@ -296,12 +296,12 @@ impl Connection {
 
     /// The descriptor, as long as there is one. A share, since what is done with it may run foreign code that closes it.
     #[inline]
-    pub(crate) fn registration(&self) -> Option<Rc<Registration>> {
+    pub(crate) fn registration(&self) -> Option<Registration> {
         self.registration.borrow().clone()
     }
 
     /// The descriptor, for what needs an open one.
-    pub(crate) fn open_registration(&self) -> io::Result<Rc<Registration>> {
+    pub(crate) fn open_registration(&self) -> io::Result<Registration> {
         self.registration().ok_or_else(closed_here)
     }
 
@@ -359,7 +359,7 @@ impl Connection {
         }
         self.discard_queue();
         if let Some(registration) = self.registration() {
-            self.calls.set_reset(&*registration);
+            self.calls.set_reset(&registration);
         }
         self.close_descriptor(Phase::Aborted);
     }
@@ -509,7 +509,7 @@ impl Drop for Connection {
         if let Some(registration) = self.registration.get_mut()
             && !self.outbound.get_mut().is_empty()
         {
-            self.calls.set_reset(&**registration);
+            self.calls.set_reset(registration);
         }
     }
 }

@@ -215,6 +215,7 @@ fn an_idle_protocol_takes_little() {
         } else {
             512
         };
+        eprintln!("EACH {each}");
         assert!(each <= limit, "{each} bytes");
     })
     .unwrap();

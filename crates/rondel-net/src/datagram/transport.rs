@@ -67,8 +67,8 @@ struct Limits {
 
 pub(crate) struct Core<A: DatagramAddr> {
     pub(super) local: LocalLoop,
-    /// Shared, so that it is not borrowed while it is used. None when the endpoint is lost.
-    registration: RefCell<Option<Rc<Registration>>>,
+    /// None when the endpoint is lost.
+    registration: RefCell<Option<Registration>>,
     /// Where everything is sent to, if not to several.
     remote: Option<A>,
     /// Whether the socket is connected to it, and needs no address.
@@ -104,7 +104,7 @@ impl<A: DatagramAddr> Core<A> {
     ) -> Rc<Self> {
         Rc::new(Self {
             local: registration.local_loop().clone(),
-            registration: RefCell::new(Some(Rc::new(registration))),
+            registration: RefCell::new(Some(registration)),
             remote,
             connected,
             queue: RefCell::default(),
@@ -131,7 +131,8 @@ impl<A: DatagramAddr> Core<A> {
         self.phase.get()
     }
 
-    pub(super) fn registration(&self) -> Option<Rc<Registration>> {
+    /// A share, so that nothing is borrowed while it is used.
+    pub(super) fn registration(&self) -> Option<Registration> {
         self.registration.borrow().clone()
     }
 
