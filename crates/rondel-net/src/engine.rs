@@ -39,11 +39,11 @@ pub(crate) use send::{Goal, Urgency};
 #[cfg(feature = "fs")]
 pub(crate) use send_file::{Piece, SendingFile};
 
-use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroI32;
 use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 
@@ -86,8 +86,10 @@ pub(crate) struct Connection {
     held: Cell<Held>,
     /// Set when the descriptor is closed; there only if somebody has waited for that.
     closed: OnceCell<Box<Event>>,
-    /// Dropped when the descriptor is closed.
-    guard: Cell<Option<Box<dyn Any>>>,
+    /// Told when the descriptor is closed, or this is gone.
+    owner: Cell<Option<Weak<dyn Owner>>>,
+    /// What the owner knows it by.
+    number: Cell<u32>,
     /// Who is called when there is something to do, if somebody is.
     attendant: Cell<Option<Rc<dyn Attendant>>>,
     attendance: Attendance,
@@ -95,6 +97,12 @@ pub(crate) struct Connection {
     early: Cell<Option<Box<Early>>>,
     /// What stands between the descriptor and the users, if something does.
     layer: LayerSlot,
+}
+
+/// Who keeps account of connections, without keeping them.
+pub(crate) trait Owner {
+    /// The connection of this number is closed. Called once.
+    fn on_closed(&self, number: u32);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +151,8 @@ enum Finish {
 struct Fault {
     attempt: Attempt,
     kind: io::ErrorKind,
-    code: Option<i32>,
+    /// Small, as all of it: every connection has room for one.
+    code: Option<NonZeroI32>,
 }
 
 /// Which halves have a handle.
@@ -253,7 +262,8 @@ impl Connection {
                 writer: ways != Ways::In,
             }),
             closed: OnceCell::new(),
-            guard: Cell::new(None),
+            owner: Cell::new(None),
+            number: Cell::new(0),
             attendant: Cell::default(),
             attendance: Attendance::default(),
             early: Cell::default(),
@@ -305,10 +315,19 @@ impl Connection {
         self.registration().ok_or_else(closed_here)
     }
 
-    /// Keeps `guard` until the descriptor is closed, in whatever way.
-    pub(crate) fn set_guard(&self, guard: Box<dyn Any>) {
-        let before = self.guard.replace(Some(guard));
+    /// Has `owner` told when the descriptor is closed, in whatever way.
+    pub(crate) fn set_owner(&self, owner: Weak<dyn Owner>, number: u32) {
+        self.number.set(number);
+        let before = self.owner.replace(Some(owner));
         drop(before);
+    }
+
+    fn tell_owner(&self) {
+        if let Some(owner) = self.owner.take()
+            && let Some(owner) = owner.upgrade()
+        {
+            owner.on_closed(self.number.get());
+        }
     }
 
     /// Whether [`close`](Connection::close) or [`abort`](Connection::abort) was called, or all handles are gone.
@@ -441,14 +460,13 @@ impl Connection {
             self.unwatch(&registration);
             drop(registration);
         }
-        let guard = self.guard.take();
         // An attendant is told before those who wait.
         self.changed();
         // Wakers are foreign code; everything is in order by now.
         if let Some(closed) = self.closed.get() {
             closed.set();
         }
-        drop(guard);
+        self.tell_owner();
     }
 
     /// Notes a failure, unless one is known, and gives it as an error.
@@ -460,7 +478,7 @@ impl Connection {
         let fault = self.fault.get().unwrap_or_else(|| Fault {
             attempt,
             kind: error.kind(),
-            code: error.raw_os_error(),
+            code: error.raw_os_error().and_then(NonZeroI32::new),
         });
         self.fault.set(Some(fault));
         self.discard_queue();
@@ -489,7 +507,7 @@ impl Connection {
             return failure;
         }
         let source = match fault.code {
-            Some(code) => io::Error::from_raw_os_error(code),
+            Some(code) => io::Error::from_raw_os_error(code.get()),
             None => fault.kind.into(),
         };
         ConnectionLost::new(fault.attempt, self.peer.clone(), source).into()
@@ -511,6 +529,7 @@ impl Drop for Connection {
         {
             self.calls.set_reset(registration);
         }
+        self.tell_owner();
     }
 }
 

@@ -215,7 +215,6 @@ fn an_idle_protocol_takes_little() {
         } else {
             512
         };
-        eprintln!("EACH {each}");
         assert!(each <= limit, "{each} bytes");
     })
     .unwrap();

@@ -1,26 +1,24 @@
 //! A server's sessions: a connection and the task that handles it, until both are done.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
 use rondel_loop::{LocalLoop, Task};
 use rondel_sync::Event;
 
-use crate::engine::{Connection, Handles};
+use crate::engine::{Connection, Handles, Owner};
 use crate::server::acceptor::Acceptor;
 use crate::server::handler::Start;
 
 pub(super) struct Sessions {
     start: Start,
-    alive: RefCell<HashMap<u64, Session>>,
+    alive: RefCell<Table>,
     /// How many there may be.
     most: usize,
     /// Those that accept, to be called when there is a place again.
     acceptors: RefCell<Vec<Weak<Acceptor>>>,
     /// Sessions whose handler has not ended.
     handlers: Cell<usize>,
-    begun: Cell<u64>,
     serving: Cell<bool>,
     closed: Cell<bool>,
     /// Whether somebody serves for ever.
@@ -29,10 +27,41 @@ pub(super) struct Sessions {
     changed: Event,
 }
 
-/// Removed when both are `None`.
+/// Removed when it has neither.
 struct Session {
-    handler: Option<Rc<Task<()>>>,
+    handler: Handler,
     connection: Option<Weak<Connection>>,
+}
+
+enum Handler {
+    /// It has ended, or there is none: the connection is a protocol's.
+    None,
+    /// It is being made, by code that may close the connection meanwhile.
+    Starting,
+    Runs(Rc<Task<()>>),
+}
+
+/// Sessions by number; numbers are used again.
+#[derive(Default)]
+struct Table {
+    places: Vec<Session>,
+    /// The numbers of sessions that were removed.
+    vacant: Vec<u32>,
+}
+
+impl Table {
+    fn len(&self) -> usize {
+        self.places.len() - self.vacant.len()
+    }
+
+    fn insert(&mut self, session: Session) -> u32 {
+        if let Some(number) = self.vacant.pop() {
+            self.places[number as usize] = session;
+            return number;
+        }
+        self.places.push(session);
+        u32::try_from(self.places.len() - 1).expect("no process has so many descriptors")
+    }
 }
 
 impl Sessions {
@@ -43,7 +72,6 @@ impl Sessions {
             most,
             acceptors: RefCell::default(),
             handlers: Cell::new(0),
-            begun: Cell::new(0),
             serving: Cell::new(false),
             closed: Cell::new(false),
             for_ever: Cell::new(false),
@@ -80,20 +108,16 @@ impl Sessions {
 
     /// A connection was accepted.
     pub(super) fn begin(self: &Rc<Self>, local: &LocalLoop, handles: Handles) {
-        let number = self.begun.get();
-        self.begun.set(number + 1);
         let connection = Rc::clone(handles.writer.connection());
-        let session = Session {
-            handler: None,
+        let number = self.alive.borrow_mut().insert(Session {
+            handler: Handler::Starting,
             connection: Some(Rc::downgrade(&connection)),
-        };
-        self.alive.borrow_mut().insert(number, session);
-        connection.set_guard(Box::new(ConnectionOpen {
-            sessions: Rc::downgrade(self),
-            number,
-        }));
+        });
+        let this = Rc::downgrade(self);
+        connection.set_owner(this, number);
         drop(connection);
         let Some(handler) = (self.start)(local, handles) else {
+            self.change(number, |session| session.handler = Handler::None);
             return;
         };
         let sessions = Rc::downgrade(self);
@@ -103,36 +127,34 @@ impl Sessions {
             }
         });
         self.handlers.set(self.handlers.get() + 1);
-        let handler = Some(Rc::new(handler));
+        let handler = Handler::Runs(Rc::new(handler));
         self.change(number, |session| session.handler = handler);
     }
 
-    fn on_handler_done(&self, number: u64) {
-        let handler = self.change(number, |session| session.handler.take());
+    fn on_handler_done(&self, number: u32) {
+        let handler = self.change(number, |session| {
+            std::mem::replace(&mut session.handler, Handler::None)
+        });
         self.handlers.set(self.handlers.get() - 1);
         // The end of a handler that panicked is reported by this.
         drop(handler);
         self.notify();
     }
 
-    fn on_connection_closed(&self, number: u64) {
-        self.change(number, |session| session.connection.take());
-        self.notify();
-    }
-
-    fn change<R>(&self, number: u64, change: impl FnOnce(&mut Session) -> R) -> Option<R> {
+    /// Changes a session, which is there: it has a connection or a handler still.
+    fn change<R>(&self, number: u32, change: impl FnOnce(&mut Session) -> R) -> R {
         let mut alive = self.alive.borrow_mut();
-        let session = alive.get_mut(&number)?;
+        let session = &mut alive.places[number as usize];
         let changed = change(session);
-        if session.handler.is_none() && session.connection.is_none() {
-            alive.remove(&number);
+        if matches!(session.handler, Handler::None) && session.connection.is_none() {
+            alive.vacant.push(number);
             let accepts_again = alive.len() + 1 == self.most;
             drop(alive);
             if accepts_again {
                 self.accept_soon();
             }
         }
-        Some(changed)
+        changed
     }
 
     fn notify(&self) {
@@ -170,8 +192,12 @@ impl Sessions {
         let handlers: Vec<_> = self
             .alive
             .borrow()
-            .values()
-            .filter_map(|session| session.handler.clone())
+            .places
+            .iter()
+            .filter_map(|session| match &session.handler {
+                Handler::Runs(handler) => Some(Rc::clone(handler)),
+                Handler::None | Handler::Starting => None,
+            })
             .collect();
         handlers.iter().filter(|handler| handler.cancel()).count()
     }
@@ -180,7 +206,8 @@ impl Sessions {
     pub(super) fn open(&self) -> Vec<Rc<Connection>> {
         self.alive
             .borrow()
-            .values()
+            .places
+            .iter()
             .filter_map(|session| session.connection.as_ref()?.upgrade())
             .collect()
     }
@@ -200,16 +227,11 @@ impl Drop for ForEver<'_> {
     }
 }
 
-/// Lives as long as a connection's descriptor.
-struct ConnectionOpen {
-    sessions: Weak<Sessions>,
-    number: u64,
-}
-
-impl Drop for ConnectionOpen {
-    fn drop(&mut self) {
-        if let Some(sessions) = self.sessions.upgrade() {
-            sessions.on_connection_closed(self.number);
-        }
+impl Owner for Sessions {
+    fn on_closed(&self, number: u32) {
+        // Dropped outside: it may be the last thing that knows of the connection.
+        let connection = self.change(number, |session| session.connection.take());
+        drop(connection);
+        self.notify();
     }
 }
