@@ -67,6 +67,12 @@ impl Sources {
         self.len
     }
 
+    /// A share of the source, so that it stays while it is told something.
+    fn share(&self, key: Key) -> Option<Registration> {
+        let source = Some(Rc::clone(self.get(key)?));
+        Some(Registration { source })
+    }
+
     /// The sources' descriptors, described.
     pub(crate) fn descriptors(&self) -> Vec<String> {
         let sources = self.by_index.iter().flatten();
@@ -97,8 +103,6 @@ pub(crate) struct Source {
     waiters: Waiters,
     /// Called, through the ready queue, whenever something becomes ready: instead of tasks that wait, or beside them.
     callback: Cell<Option<Rc<dyn Callback>>>,
-    /// How many registrations there are.
-    shares: Cell<u32>,
     ready: Cell<ReadyState>,
     closed: Cell<bool>,
 }
@@ -293,7 +297,6 @@ impl Registration {
             local: local.clone(),
             waiters: Waiters::default(),
             callback: Cell::default(),
-            shares: Cell::new(1),
             ready: Cell::new(ready),
             closed: Cell::new(false),
         });
@@ -513,9 +516,6 @@ impl AsFd for Registration {
 impl Clone for Registration {
     #[inline]
     fn clone(&self) -> Self {
-        let shares = &self.source().shares;
-        // More than there can be pointers to it in memory.
-        shares.set(shares.get().checked_add(1).expect("shares are counted"));
         Self {
             source: self.source.clone(),
         }
@@ -525,17 +525,17 @@ impl Clone for Registration {
 impl Drop for Registration {
     #[inline]
     fn drop(&mut self) {
-        if let Some(source) = self.source.take() {
-            let left = source.shares.get() - 1;
-            source.shares.set(left);
-            if left == 0 {
-                deregister(source);
-            }
+        // Nobody has a source but registrations and, until the loop is closed, the loop's table.
+        if let Some(source) = self.source.take()
+            && Rc::strong_count(&source) <= 2
+        {
+            deregister(source);
         }
     }
 }
 
-/// The last share is gone.
+/// The last share is gone, or, of a closed loop, one of the last.
+#[cold]
 fn deregister(source: Rc<Source>) {
     let key = source.key;
     let local = source.local.clone();
@@ -569,9 +569,9 @@ pub(crate) fn dispatch(state: &Rc<State>, events: &Events) {
     while !events.as_slice().is_empty() {
         state.guarded(|| {
             for event in &mut events {
-                let source = state.sources.borrow().get(event.key).cloned();
-                match source {
-                    Some(source) => source.on_event(state, event.readiness),
+                let share = state.sources.borrow().share(event.key);
+                match share {
+                    Some(share) => share.source().on_event(state, event.readiness),
                     None => crate::watch::on_event(state, event.key, event.readiness),
                 }
             }

@@ -84,8 +84,8 @@ pub(crate) struct Connection {
     /// Called when the descriptor becomes ready.
     watching: Cell<bool>,
     held: Cell<Held>,
-    /// Set when the descriptor is closed; there only if somebody has waited for that.
-    closed: OnceCell<Box<Event>>,
+    /// What hardly any connection has.
+    rare: OnceCell<Box<Rare>>,
     /// Told when the descriptor is closed, or this is gone.
     owner: Cell<Option<Weak<dyn Owner>>>,
     /// What the owner knows it by.
@@ -93,10 +93,16 @@ pub(crate) struct Connection {
     /// Who is called when there is something to do, if somebody is.
     attendant: Cell<Option<Rc<dyn Attendant>>>,
     attendance: Attendance,
-    /// What was received before there was an attendant.
-    early: Cell<Option<Box<Early>>>,
     /// What stands between the descriptor and the users, if something does.
     layer: LayerSlot,
+}
+
+#[derive(Default)]
+struct Rare {
+    /// Set when the descriptor is closed.
+    closed: Event,
+    /// What was received before there was an attendant.
+    early: Cell<Option<Early>>,
 }
 
 /// Who keeps account of connections, without keeping them.
@@ -261,12 +267,11 @@ impl Connection {
                 reader: ways != Ways::Out,
                 writer: ways != Ways::In,
             }),
-            closed: OnceCell::new(),
+            rare: OnceCell::new(),
             owner: Cell::new(None),
             number: Cell::new(0),
             attendant: Cell::default(),
             attendance: Attendance::default(),
-            early: Cell::default(),
             layer: LayerSlot::default(),
         })
     }
@@ -413,7 +418,7 @@ impl Connection {
     /// Waits until the descriptor is closed, and everything accepted before has been taken by the system.
     pub(crate) async fn wait_closed(&self) -> io::Result<()> {
         if !self.is_closed() && !self.is_useless() {
-            self.closed.get_or_init(Box::default).wait().await;
+            self.rare.get_or_init(Box::default).closed.wait().await;
         }
         match self.fault.get() {
             Some(fault) => Err(self.lost(fault)),
@@ -463,8 +468,8 @@ impl Connection {
         // An attendant is told before those who wait.
         self.changed();
         // Wakers are foreign code; everything is in order by now.
-        if let Some(closed) = self.closed.get() {
-            closed.set();
+        if let Some(rare) = self.rare.get() {
+            rare.closed.set();
         }
         self.tell_owner();
     }
@@ -487,10 +492,10 @@ impl Connection {
         }
         self.changed();
         if self.is_useless()
-            && let Some(closed) = self.closed.get()
+            && let Some(rare) = self.rare.get()
         {
             // Wakers are foreign code; everything is in order by now.
-            closed.set();
+            rare.closed.set();
         }
         self.lost(fault)
     }

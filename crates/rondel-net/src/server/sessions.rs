@@ -27,18 +27,11 @@ pub(super) struct Sessions {
     changed: Event,
 }
 
-/// Removed when it has neither.
+/// Removed when both are `None`.
 struct Session {
-    handler: Handler,
+    /// Until it has ended; a protocol's has none.
+    handler: Option<Rc<Task<()>>>,
     connection: Option<Weak<Connection>>,
-}
-
-enum Handler {
-    /// It has ended, or there is none: the connection is a protocol's.
-    None,
-    /// It is being made, by code that may close the connection meanwhile.
-    Starting,
-    Runs(Rc<Task<()>>),
 }
 
 /// Sessions by number; numbers are used again.
@@ -110,31 +103,31 @@ impl Sessions {
     pub(super) fn begin(self: &Rc<Self>, local: &LocalLoop, handles: Handles) {
         let connection = Rc::clone(handles.writer.connection());
         let number = self.alive.borrow_mut().insert(Session {
-            handler: Handler::Starting,
+            handler: None,
             connection: Some(Rc::downgrade(&connection)),
         });
-        let this = Rc::downgrade(self);
-        connection.set_owner(this, number);
-        drop(connection);
-        let Some(handler) = (self.start)(local, handles) else {
-            self.change(number, |session| session.handler = Handler::None);
-            return;
-        };
-        let sessions = Rc::downgrade(self);
-        handler.on_done(move |_| {
-            if let Some(sessions) = sessions.upgrade() {
-                sessions.on_handler_done(number);
-            }
-        });
-        self.handlers.set(self.handlers.get() + 1);
-        let handler = Handler::Runs(Rc::new(handler));
-        self.change(number, |session| session.handler = handler);
+        if let Some(handler) = (self.start)(local, handles) {
+            let sessions = Rc::downgrade(self);
+            handler.on_done(move |_| {
+                if let Some(sessions) = sessions.upgrade() {
+                    sessions.on_handler_done(number);
+                }
+            });
+            self.handlers.set(self.handlers.get() + 1);
+            let handler = Some(Rc::new(handler));
+            self.change(number, |session| session.handler = handler);
+        }
+        // Only now, so that the session stays though what was started may have closed the connection.
+        if connection.is_closed() {
+            self.on_closed(number);
+        } else {
+            let this = Rc::downgrade(self);
+            connection.set_owner(this, number);
+        }
     }
 
     fn on_handler_done(&self, number: u32) {
-        let handler = self.change(number, |session| {
-            std::mem::replace(&mut session.handler, Handler::None)
-        });
+        let handler = self.change(number, |session| session.handler.take());
         self.handlers.set(self.handlers.get() - 1);
         // The end of a handler that panicked is reported by this.
         drop(handler);
@@ -146,7 +139,7 @@ impl Sessions {
         let mut alive = self.alive.borrow_mut();
         let session = &mut alive.places[number as usize];
         let changed = change(session);
-        if matches!(session.handler, Handler::None) && session.connection.is_none() {
+        if session.handler.is_none() && session.connection.is_none() {
             alive.vacant.push(number);
             let accepts_again = alive.len() + 1 == self.most;
             drop(alive);
@@ -194,10 +187,7 @@ impl Sessions {
             .borrow()
             .places
             .iter()
-            .filter_map(|session| match &session.handler {
-                Handler::Runs(handler) => Some(Rc::clone(handler)),
-                Handler::None | Handler::Starting => None,
-            })
+            .filter_map(|session| session.handler.clone())
             .collect();
         handlers.iter().filter(|handler| handler.cancel()).count()
     }
