@@ -67,6 +67,16 @@ impl Papers {
             .unwrap()
     }
 
+    /// One that has a certificate itself.
+    fn known_client(&self) -> ClientTls {
+        ClientTls::builder()
+            .root_pem(&self.read("ca.pem"))
+            .unwrap()
+            .identity(self.identity())
+            .build()
+            .unwrap()
+    }
+
     fn server(&self) -> ServerTls {
         ServerTls::builder()
             .identity(self.identity())
@@ -205,26 +215,28 @@ fn openssl_is_asked_for_a_certificate() {
 }
 
 #[test]
-fn openssl_resumes_its_session() {
+fn openssl_resumes_its_session_of_either_version() {
     if !has_peer("openssl") {
         return;
     }
     run(async {
         let papers = Papers::new();
         let server = serve(papers.server()).await;
-        let session = papers.path("session.pem");
-        for (option, expected) in [("-sess_out", "New, TLS"), ("-sess_in", "Reused, TLS")] {
-            let mut command = Command::new("openssl");
-            command
-                .args(["s_client", "-tls1_3"])
-                .args(["-connect", &format!("127.0.0.1:{}", port(&server))])
-                .args(["-servername", "localhost"])
-                .arg("-CAfile")
-                .arg(papers.path("ca.pem"))
-                .arg(option)
-                .arg(&session);
-            let (_, said) = talk(command, b"the ticket comes with the answer\n").await;
-            assert!(said.contains(expected), "{said}");
+        for version in ["-tls1_2", "-tls1_3"] {
+            let session = papers.path(&format!("session{version}.pem"));
+            for (option, expected) in [("-sess_out", "New, TLS"), ("-sess_in", "Reused, TLS")] {
+                let mut command = Command::new("openssl");
+                command
+                    .args(["s_client", version])
+                    .args(["-connect", &format!("127.0.0.1:{}", port(&server))])
+                    .args(["-servername", "localhost"])
+                    .arg("-CAfile")
+                    .arg(papers.path("ca.pem"))
+                    .arg(option)
+                    .arg(&session);
+                let (_, said) = talk(command, b"the ticket comes with the answer\n").await;
+                assert!(said.contains(expected), "{version}: {said}");
+            }
         }
         assert!(server.shutdown(Duration::from_secs(60)).await.is_clean());
     })
@@ -318,6 +330,40 @@ fn openssl_serves_us_by_either_version() {
     .unwrap();
 }
 
+/// Connects twice with one configuration, and gives whether the sessions were resumed ones.
+async fn resumed(tls: ClientTls, port: u16) -> [bool; 2] {
+    let options = ConnectOptions::new()
+        .timeout(Duration::from_secs(60))
+        .tls(tls);
+    let mut resumed = [true; 2];
+    for resumed in &mut resumed {
+        let (mut reader, writer) = options.open_connection(("localhost", port)).await.unwrap();
+        writer.write_all(b"stressed\n").await.unwrap();
+        // The ticket has come by then.
+        assert_eq!(reader.read_line().await.unwrap(), b"desserts\n");
+        *resumed = writer.tls().unwrap().resumed;
+        writer.close();
+        writer.wait_closed().await.unwrap();
+    }
+    resumed
+}
+
+#[test]
+fn we_resume_our_session_of_either_version_with_openssl() {
+    if !has_peer("openssl") {
+        return;
+    }
+    run(async {
+        let papers = Papers::new();
+        for version in ["-tls1_2", "-tls1_3"] {
+            let peer = s_server(&papers, &[version]);
+            let resumed = resumed(papers.client(), peer.port).await;
+            assert_eq!(resumed, [false, true], "{version}");
+        }
+    })
+    .unwrap();
+}
+
 #[test]
 fn openssl_asks_us_for_a_certificate() {
     if !has_peer("openssl") {
@@ -326,12 +372,7 @@ fn openssl_asks_us_for_a_certificate() {
     run(async {
         let papers = Papers::new();
         let peer = s_server(&papers, &["-Verify", "1", "-verify_return_error"]);
-        let known = ClientTls::builder()
-            .root_pem(&papers.read("ca.pem"))
-            .unwrap()
-            .identity(papers.identity())
-            .build()
-            .unwrap();
+        let known = papers.known_client();
         assert_eq!(reversed(known, peer.port).await.unwrap(), b"desserts\n");
         let refused = reversed(papers.client(), peer.port).await.unwrap_err();
         assert!(
@@ -411,6 +452,60 @@ fn asyncio_is_served() {
     .unwrap();
 }
 
+/// Connects to a server that wants a certificate, twice: the second time it resumes the session. Then without a certificate.
+const PYTHON_CERTIFIED: &str = r#"
+import socket, ssl, sys
+
+folder, port, version = sys.argv[1:]
+version = getattr(ssl.TLSVersion, version)
+
+def context(certified):
+    context = ssl.create_default_context(cafile=folder + "/ca.pem")
+    context.minimum_version = context.maximum_version = version
+    if certified:
+        context.load_cert_chain(folder + "/cert.pem", folder + "/key.pem")
+    return context
+
+def ask(context, session=None):
+    plain = socket.create_connection(("127.0.0.1", int(port)))
+    plain.settimeout(60)
+    secure = context.wrap_socket(plain, server_hostname="localhost", session=session)
+    secure.sendall(b"who am I\n")
+    answer = secure.recv(100)
+    session, reused = secure.session, secure.session_reused
+    secure.unwrap().close()
+    assert answer == b"who am I\n", answer
+    return session, reused
+
+known = context(True)
+session, reused = ask(known)
+assert not reused
+session, reused = ask(known, session)
+assert reused
+try:
+    ask(context(False))
+except ssl.SSLError as error:
+    print("refused:", error.reason)
+"#;
+
+#[test]
+fn python_shows_a_certificate_and_resumes_by_either_version() {
+    if !has_peer("python3") {
+        return;
+    }
+    run(async {
+        let papers = Papers::new();
+        let server = serve(papers.strict_server()).await;
+        for version in ["TLSv1_2", "TLSv1_3"] {
+            let command = python(&papers, PYTHON_CERTIFIED, &[&port(&server), version]);
+            let (succeeded, said) = talk(command, b"").await;
+            assert!(succeeded && said.contains("refused:"), "{version}: {said}");
+        }
+        assert!(server.shutdown(Duration::from_secs(60)).await.is_clean());
+    })
+    .unwrap();
+}
+
 const PYTHON_SERVER: &str = r#"
 import asyncio, ssl, sys
 
@@ -421,26 +516,52 @@ async def reverse(reader, writer):
     assert await reader.read() == b""
     writer.close()
 
-async def main(folder):
+async def main(folder, version, certificates):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder + "/cert.pem", folder + "/key.pem")
+    context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, version)
+    if certificates == "required":
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(folder + "/ca.pem")
     server = await asyncio.start_server(reverse, "127.0.0.1", 0, ssl=context)
     print("listening on port :%d" % server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main(*sys.argv[1:]))
 "#;
 
 #[test]
-fn asyncio_serves_us() {
+fn asyncio_serves_us_by_either_version_and_resumes_our_session() {
     if !has_peer("python3") {
         return;
     }
     run(async {
         let papers = Papers::new();
-        let peer = Listening::start(&mut python(&papers, PYTHON_SERVER, &[]));
-        let answer = reversed(papers.client(), peer.port).await.unwrap();
-        assert_eq!(answer, b"desserts\n");
+        for version in ["TLSv1_2", "TLSv1_3"] {
+            let mut command = python(&papers, PYTHON_SERVER, &[version, "optional"]);
+            let peer = Listening::start(&mut command);
+            let resumed = resumed(papers.client(), peer.port).await;
+            assert_eq!(resumed, [false, true], "{version}");
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn asyncio_asks_us_for_a_certificate() {
+    if !has_peer("python3") {
+        return;
+    }
+    run(async {
+        let papers = Papers::new();
+        for version in ["TLSv1_2", "TLSv1_3"] {
+            let mut command = python(&papers, PYTHON_SERVER, &[version, "required"]);
+            let peer = Listening::start(&mut command);
+            let known = papers.known_client();
+            assert_eq!(reversed(known, peer.port).await.unwrap(), b"desserts\n");
+            let refused = reversed(papers.client(), peer.port).await;
+            assert!(refused.is_err(), "{version}");
+        }
     })
     .unwrap();
 }
@@ -488,14 +609,14 @@ fn a_python_client_upgrades_in_the_middle_and_gets_a_farewell() {
 }
 
 #[test]
-fn curl_fetches_a_page() {
+fn curl_fetches_a_page_by_either_version_and_shows_a_certificate() {
     if !has_peer("curl") {
         return;
     }
     run(async {
         let papers = Papers::new();
         let server = ServerOptions::new()
-            .tls(papers.server())
+            .tls(papers.strict_server())
             .serve(
                 async |mut reader: StreamReader, writer: StreamWriter| {
                     reader.read_until(b"\r\n\r\n").await?;
@@ -509,13 +630,24 @@ fn curl_fetches_a_page() {
             )
             .await
             .unwrap();
-        let mut command = Command::new("curl");
-        command
-            .args(["--silent", "--show-error", "--noproxy", "*", "--cacert"])
-            .arg(papers.path("ca.pem"))
-            .arg(format!("https://localhost:{}/", port(&server)));
-        let (succeeded, said) = talk(command, b"").await;
-        assert!(succeeded && said == "<html>by TLS</html>\n", "{said}");
+        for version in ["1.2", "1.3"] {
+            let mut command = Command::new("curl");
+            command
+                .args(["--silent", "--show-error", "--noproxy", "*"])
+                .args([&format!("--tlsv{version}"), "--tls-max", version])
+                .arg("--cacert")
+                .arg(papers.path("ca.pem"))
+                .arg("--cert")
+                .arg(papers.path("cert.pem"))
+                .arg("--key")
+                .arg(papers.path("key.pem"))
+                .arg(format!("https://localhost:{}/", port(&server)));
+            let (succeeded, said) = talk(command, b"").await;
+            assert!(
+                succeeded && said == "<html>by TLS</html>\n",
+                "{version}: {said}"
+            );
+        }
         assert!(server.shutdown(Duration::from_secs(60)).await.is_clean());
     })
     .unwrap();

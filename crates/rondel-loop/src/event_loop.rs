@@ -400,7 +400,7 @@ impl EventLoop {
         crate::signal::close(&state);
         let sources = state.sources.borrow_mut().take_all();
         for source in &sources {
-            state.guarded(|| source.on_close());
+            state.guarded(|| source.on_loop_closed());
         }
         let watches = state.watches.borrow_mut().take_all();
         let mut keys: Vec<_> = sources.iter().map(|source| source.key()).collect();

@@ -67,6 +67,12 @@ impl Sources {
         self.len
     }
 
+    /// A share of the source, so that it stays while it is told something.
+    fn share(&self, key: Key) -> Option<Registration> {
+        let source = Some(Rc::clone(self.get(key)?));
+        Some(Registration { source })
+    }
+
     /// The sources' descriptors, described.
     pub(crate) fn descriptors(&self) -> Vec<String> {
         let sources = self.by_index.iter().flatten();
@@ -88,15 +94,16 @@ impl Sources {
     }
 }
 
-/// One registered descriptor.
+/// One registered descriptor. There may be very many.
 pub(crate) struct Source {
     key: Key,
     fd: Rc<OwnedFd>,
-    ready: Cell<ReadyState>,
-    readers: Waiters,
-    writers: Waiters,
+    /// A circle, until the last registration is dropped or the loop is closed.
+    local: LocalLoop,
+    waiters: Waiters,
     /// Called, through the ready queue, whenever something becomes ready: instead of tasks that wait, or beside them.
     callback: Cell<Option<Rc<dyn Callback>>>,
+    ready: Cell<ReadyState>,
     closed: Cell<bool>,
 }
 
@@ -119,55 +126,68 @@ impl Source {
             state.executor.spawner().push(callback);
         }
         if readiness.is_readable() {
-            self.readers.wake();
+            self.waiters.wake(Way::Read);
         }
         if readiness.is_writable() {
-            self.writers.wake();
+            self.waiters.wake(Way::Write);
         }
     }
 
-    /// The loop is closed: whoever waits learns it from the next attempt.
-    pub(crate) fn on_close(&self) {
+    /// The loop is closed: whoever waits learns it from the next attempt, and the callback at once.
+    pub(crate) fn on_loop_closed(&self) {
+        self.closed.set(true);
+        if let Some(callback) = self.callback.take() {
+            callback.discard();
+        }
+        self.let_go();
+    }
+
+    /// Nothing can wait for it any more.
+    fn let_go(&self) {
         self.closed.set(true);
         drop(self.callback.take());
-        self.readers.dismiss();
-        self.writers.dismiss();
+        self.waiters.dismiss();
     }
 }
 
-/// The tasks that wait for one direction of a source: nearly always at most one, and the same again and again.
+/// What a task waits for.
+#[derive(Clone, Copy)]
+enum Way {
+    Read,
+    Write,
+}
+
+/// The tasks that wait for a source: for each way nearly always at most one, and the same again and again.
 ///
 /// So its waker is kept when it has been woken: coming back costs no atomic operation.
 #[derive(Default)]
 struct Waiters {
-    first: Cell<Option<Waker>>,
+    first: [Cell<Option<Waker>>; 2],
+    /// Those behind the first, for both ways; hardly any source has some.
+    others: Cell<Option<Box<[Vec<Waker>; 2]>>>,
     /// Whether the first one waits; if not, it only has been.
-    waiting: Cell<bool>,
-    #[allow(
-        clippy::box_collection,
-        reason = "hardly any source has some, and there may be many sources"
-    )]
-    others: Cell<Option<Box<Vec<Waker>>>>,
+    waiting: [Cell<bool>; 2],
 }
 
 impl Waiters {
     #[inline]
-    fn add(&self, waker: &Waker) {
-        let first = self.first.take();
+    fn add(&self, way: Way, waker: &Waker) {
+        let place = &self.first[way as usize];
+        let first = place.take();
         let known = first.as_ref().is_some_and(|first| first.will_wake(waker));
-        self.first.set(first);
+        place.set(first);
         if known {
-            self.waiting.set(true);
+            self.waiting[way as usize].set(true);
         } else {
-            self.add_other(waker);
+            self.add_other(way, waker);
         }
     }
 
-    fn add_other(&self, waker: &Waker) {
+    fn add_other(&self, way: Way, waker: &Waker) {
         let others = self.others.take();
         let known = others
             .iter()
-            .flat_map(|others| others.iter())
+            .flat_map(|others| others[way as usize].iter())
             .any(|other| other.will_wake(waker));
         self.others.set(others);
         if known {
@@ -175,39 +195,44 @@ impl Waiters {
         }
         // Cloning wakers is foreign code: nothing is borrowed, or taken out, meanwhile. So is dropping them.
         let waker = waker.clone();
-        if self.waiting.get() {
+        if self.waiting[way as usize].get() {
             let mut others = self.others.take().unwrap_or_default();
-            others.push(waker);
+            others[way as usize].push(waker);
             self.others.set(Some(others));
         } else {
-            self.waiting.set(true);
-            let before = self.first.replace(Some(waker));
+            self.waiting[way as usize].set(true);
+            let before = self.first[way as usize].replace(Some(waker));
             drop(before);
         }
     }
 
     #[inline]
-    fn wake(&self) {
-        if self.waiting.get() {
-            self.wake_waiting();
+    fn wake(&self, way: Way) {
+        if self.waiting[way as usize].get() {
+            self.wake_waiting(way);
         }
     }
 
-    fn wake_waiting(&self) {
-        self.waiting.set(false);
-        if let Some(first) = self.first.take() {
+    fn wake_waiting(&self, way: Way) {
+        self.waiting[way as usize].set(false);
+        let place = &self.first[way as usize];
+        if let Some(first) = place.take() {
             first.wake_by_ref();
-            match self.first.take() {
+            match place.take() {
                 // Nobody new has come while it was woken.
-                None => self.first.set(Some(first)),
+                None => place.set(Some(first)),
                 newer => {
-                    self.first.set(newer);
+                    place.set(newer);
                     drop(first);
                 }
             }
         }
-        if let Some(others) = self.others.take() {
-            for other in *others {
+        if let Some(mut others) = self.others.take() {
+            let woken = std::mem::take(&mut others[way as usize]);
+            if others.iter().any(|others| !others.is_empty()) {
+                self.others.set(Some(others));
+            }
+            for other in woken {
                 other.wake();
             }
         }
@@ -215,9 +240,11 @@ impl Waiters {
 
     /// Wakes who waits, and forgets who has.
     fn dismiss(&self) {
-        self.wake();
-        let first = self.first.take();
-        drop(first);
+        for way in [Way::Read, Way::Write] {
+            self.wake(way);
+            let first = self.first[way as usize].take();
+            drop(first);
+        }
     }
 }
 
@@ -226,6 +253,8 @@ impl Waiters {
 /// It shares the descriptor with the selector until it is dropped, so that nothing else can close it underneath, and
 /// remembers what is ready: [`poll_read_with`](Registration::poll_read_with) and its kin try the call first and wait only
 /// after `WouldBlock`. Several tasks may wait for the same direction; all are woken.
+///
+/// A clone is a share of the same registration, as large as a pointer: the descriptor is taken out of the loop with the last.
 ///
 /// The descriptor must be non-blocking. `!Send`.
 ///
@@ -249,7 +278,6 @@ impl Waiters {
 pub struct Registration {
     /// `None` only while it is being dropped.
     source: Option<Rc<Source>>,
-    local: LocalLoop,
 }
 
 impl Registration {
@@ -266,16 +294,15 @@ impl Registration {
         let source = Rc::new(Source {
             key,
             fd,
-            ready: Cell::new(ready),
-            readers: Waiters::default(),
-            writers: Waiters::default(),
+            local: local.clone(),
+            waiters: Waiters::default(),
             callback: Cell::default(),
+            ready: Cell::new(ready),
             closed: Cell::new(false),
         });
         state.sources.borrow_mut().insert(Rc::clone(&source));
         Ok(Self {
             source: Some(source),
-            local: local.clone(),
         })
     }
 
@@ -288,7 +315,7 @@ impl Registration {
 
     /// The loop it is registered with.
     pub fn local_loop(&self) -> &LocalLoop {
-        &self.local
+        &self.source().local
     }
 
     /// What is known to be ready.
@@ -305,7 +332,7 @@ impl Registration {
         change(&mut after);
         if after != before {
             self.source().ready.set(after);
-            if self.local.state().selector.needs_rearm() {
+            if self.source().local.state().selector.needs_rearm() {
                 self.rearm(after);
             }
         }
@@ -314,6 +341,7 @@ impl Registration {
     #[cold]
     fn rearm(&self, ready: ReadyState) {
         let rearmed = self
+            .source()
             .local
             .state()
             .selector
@@ -401,7 +429,7 @@ impl Registration {
                     result => return Poll::Ready(result),
                 }
             } else {
-                self.source().readers.add(cx.waker());
+                self.source().waiters.add(Way::Read, cx.waker());
                 Waits::READABLE.label(self.index());
                 return Poll::Pending;
             }
@@ -426,7 +454,7 @@ impl Registration {
                     result => return Poll::Ready(result),
                 }
             } else {
-                self.source().writers.add(cx.waker());
+                self.source().waiters.add(Way::Write, cx.waker());
                 Waits::WRITABLE.label(self.index());
                 return Poll::Pending;
             }
@@ -462,7 +490,7 @@ impl Registration {
     }
 
     /// Has `callback` queued whenever the source becomes ready in any direction, in addition to waking those who wait.
-    /// `None` ends it.
+    /// `None` ends it. When the loop is closed, the callback is [discarded](Callback::discard).
     pub fn set_callback(&self, callback: Option<Rc<dyn Callback>>) {
         let before = self.source().callback.replace(callback);
         drop(before);
@@ -485,23 +513,42 @@ impl AsFd for Registration {
     }
 }
 
-impl Drop for Registration {
-    fn drop(&mut self) {
-        let Some(source) = self.source.take() else {
-            return;
-        };
-        let key = source.key;
-        let state = self.local.state();
-        let removed = state.sources.borrow_mut().remove(key);
-        // Whoever still waits (through a clone of the future's waker) is let go.
-        source.on_close();
-        // Both before the selector's share: the last one closes the descriptor, which saves a system call.
-        drop(source);
-        if removed.is_some() {
-            drop(removed);
-            // Fails only for a key that is not registered, which is where this wants to get.
-            let _ = state.selector.deregister(key);
+impl Clone for Registration {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self {
+            source: self.source.clone(),
         }
+    }
+}
+
+impl Drop for Registration {
+    #[inline]
+    fn drop(&mut self) {
+        // Nobody has a source but registrations and, until the loop is closed, the loop's table.
+        if let Some(source) = self.source.take()
+            && Rc::strong_count(&source) <= 2
+        {
+            deregister(source);
+        }
+    }
+}
+
+/// The last share is gone, or, of a closed loop, one of the last.
+#[cold]
+fn deregister(source: Rc<Source>) {
+    let key = source.key;
+    let local = source.local.clone();
+    let state = local.state();
+    let removed = state.sources.borrow_mut().remove(key);
+    // Whoever still waits (through a clone of the future's waker) is let go.
+    source.let_go();
+    // Both before the selector's share: the last one closes the descriptor, which saves a system call.
+    drop(source);
+    if removed.is_some() {
+        drop(removed);
+        // Fails only for a key that is not registered, which is where this wants to get.
+        let _ = state.selector.deregister(key);
     }
 }
 
@@ -522,9 +569,9 @@ pub(crate) fn dispatch(state: &Rc<State>, events: &Events) {
     while !events.as_slice().is_empty() {
         state.guarded(|| {
             for event in &mut events {
-                let source = state.sources.borrow().get(event.key).cloned();
-                match source {
-                    Some(source) => source.on_event(state, event.readiness),
+                let share = state.sources.borrow().share(event.key);
+                match share {
+                    Some(share) => share.source().on_event(state, event.readiness),
                     None => crate::watch::on_event(state, event.key, event.readiness),
                 }
             }

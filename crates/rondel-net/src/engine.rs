@@ -46,11 +46,11 @@ pub(crate) use send::{Goal, Urgency};
 pub(crate) use send_file::{Piece, SendingFile};
 pub(crate) use side::Side;
 
-use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroI32;
 use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 
@@ -68,7 +68,7 @@ use crate::error::{Attempt, ConnectionLost};
 /// One connection.
 pub(crate) struct Connection {
     /// `None` once the descriptor is closed.
-    registration: RefCell<Option<Rc<Registration>>>,
+    registration: RefCell<Option<Registration>>,
     local: LocalLoop,
     this: Weak<Self>,
     peer: Peer,
@@ -92,18 +92,32 @@ pub(crate) struct Connection {
     /// Called when the descriptor becomes ready.
     watching: Cell<bool>,
     held: Cell<Held>,
-    /// Set when the descriptor is closed; there only if somebody has waited for that.
-    closed: OnceCell<Box<Event>>,
-    /// Dropped when the descriptor is closed.
-    guard: Cell<Option<Box<dyn Any>>>,
+    /// What hardly any connection has.
+    rare: OnceCell<Box<Rare>>,
+    /// Told when the descriptor is closed, or this is gone.
+    owner: Cell<Option<Weak<dyn Owner>>>,
+    /// What the owner knows it by.
+    number: Cell<u32>,
     /// Who is called when there is something to do, if somebody is.
     attendant: Cell<Option<Rc<dyn Attendant>>>,
     attendance: Attendance,
-    /// What was received before there was an attendant.
-    early: Cell<Option<Box<Early>>>,
     /// What stands between the descriptor and the users, if something does.
     layer: LayerSlot,
     span: ConnectionSpan,
+}
+
+#[derive(Default)]
+struct Rare {
+    /// Set when the descriptor is closed.
+    closed: Event,
+    /// What was received before there was an attendant.
+    early: Cell<Option<Early>>,
+}
+
+/// Who keeps account of connections, without keeping them.
+pub(crate) trait Owner {
+    /// The connection of this number is closed. Called once.
+    fn on_closed(&self, number: u32);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +179,8 @@ enum Finish {
 struct Fault {
     attempt: Attempt,
     kind: io::ErrorKind,
-    code: Option<i32>,
+    /// Small, as all of it: every connection has room for one.
+    code: Option<NonZeroI32>,
 }
 
 /// Which halves have a handle.
@@ -258,7 +273,7 @@ impl Connection {
         let local = registration.local_loop().clone();
         let span = ConnectionSpan::new(&registration, &peer, side);
         Rc::new_cyclic(|this| Self {
-            registration: RefCell::new(Some(Rc::new(registration))),
+            registration: RefCell::new(Some(registration)),
             local,
             this: Weak::clone(this),
             peer,
@@ -281,11 +296,11 @@ impl Connection {
                 reader: ways != Ways::Out,
                 writer: ways != Ways::In,
             }),
-            closed: OnceCell::new(),
-            guard: Cell::new(None),
+            rare: OnceCell::new(),
+            owner: Cell::new(None),
+            number: Cell::new(0),
             attendant: Cell::default(),
             attendance: Attendance::default(),
-            early: Cell::default(),
             layer: LayerSlot::default(),
             span,
         })
@@ -332,19 +347,28 @@ impl Connection {
 
     /// The descriptor, as long as there is one. A share, since what is done with it may run foreign code that closes it.
     #[inline]
-    pub(crate) fn registration(&self) -> Option<Rc<Registration>> {
+    pub(crate) fn registration(&self) -> Option<Registration> {
         self.registration.borrow().clone()
     }
 
     /// The descriptor, for what needs an open one.
-    pub(crate) fn open_registration(&self) -> io::Result<Rc<Registration>> {
+    pub(crate) fn open_registration(&self) -> io::Result<Registration> {
         self.registration().ok_or_else(closed_here)
     }
 
-    /// Keeps `guard` until the descriptor is closed, in whatever way.
-    pub(crate) fn set_guard(&self, guard: Box<dyn Any>) {
-        let before = self.guard.replace(Some(guard));
+    /// Has `owner` told when the descriptor is closed, in whatever way.
+    pub(crate) fn set_owner(&self, owner: Weak<dyn Owner>, number: u32) {
+        self.number.set(number);
+        let before = self.owner.replace(Some(owner));
         drop(before);
+    }
+
+    fn tell_owner(&self) {
+        if let Some(owner) = self.owner.take()
+            && let Some(owner) = owner.upgrade()
+        {
+            owner.on_closed(self.number.get());
+        }
     }
 
     /// Whether [`close`](Connection::close) or [`abort`](Connection::abort) was called, or all handles are gone.
@@ -395,7 +419,7 @@ impl Connection {
         }
         self.discard_queue();
         if let Some(registration) = self.registration() {
-            self.calls.set_reset(&*registration);
+            self.calls.set_reset(&registration);
         }
         self.close_descriptor(Phase::Aborted);
     }
@@ -430,7 +454,7 @@ impl Connection {
     /// Waits until the descriptor is closed, and everything accepted before has been taken by the system.
     pub(crate) async fn wait_closed(&self) -> io::Result<()> {
         if !self.is_closed() && !self.is_useless() {
-            self.closed.get_or_init(Box::default).wait().await;
+            self.rare.get_or_init(Box::default).closed.wait().await;
         }
         match self.fault.get() {
             Some(fault) => Err(self.lost(fault)),
@@ -477,14 +501,13 @@ impl Connection {
             self.unwatch(&registration);
             drop(registration);
         }
-        let guard = self.guard.take();
         // An attendant is told before those who wait.
         self.changed();
         // Wakers are foreign code; everything is in order by now.
-        if let Some(closed) = self.closed.get() {
-            closed.set();
+        if let Some(rare) = self.rare.get() {
+            rare.closed.set();
         }
-        drop(guard);
+        self.tell_owner();
         self.span.closed(phase.name(), || {
             let fault = self.fault.get()?;
             Some(self.lost(fault))
@@ -500,7 +523,7 @@ impl Connection {
         let fault = self.fault.get().unwrap_or_else(|| Fault {
             attempt,
             kind: error.kind(),
-            code: error.raw_os_error(),
+            code: error.raw_os_error().and_then(NonZeroI32::new),
         });
         self.fault.set(Some(fault));
         self.discard_queue();
@@ -509,10 +532,10 @@ impl Connection {
         }
         self.changed();
         if self.is_useless()
-            && let Some(closed) = self.closed.get()
+            && let Some(rare) = self.rare.get()
         {
             // Wakers are foreign code; everything is in order by now.
-            closed.set();
+            rare.closed.set();
         }
         self.lost(fault)
     }
@@ -529,7 +552,7 @@ impl Connection {
             return failure;
         }
         let source = match fault.code {
-            Some(code) => io::Error::from_raw_os_error(code),
+            Some(code) => io::Error::from_raw_os_error(code.get()),
             None => fault.kind.into(),
         };
         ConnectionLost::new(fault.attempt, self.peer.clone(), source).into()
@@ -549,8 +572,9 @@ impl Drop for Connection {
         if let Some(registration) = self.registration.get_mut()
             && !self.outbound.get_mut().is_empty()
         {
-            self.calls.set_reset(&**registration);
+            self.calls.set_reset(registration);
         }
+        self.tell_owner();
     }
 }
 

@@ -5,6 +5,8 @@
 #![deny(unsafe_code)]
 
 mod connect;
+#[cfg(feature = "udp")]
+mod datagram;
 mod engine;
 mod error;
 #[cfg(feature = "fs")]
@@ -34,6 +36,12 @@ mod workers;
 pub use connect::{
     AddressFamily, AttemptStep, ConnectAttempt, ConnectError, ConnectErrorKind, ConnectOptions,
     ConnectPhase, Target, TargetError, TargetErrorKind, ToTarget, open_connection,
+};
+#[cfg(feature = "udp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "udp")))]
+pub use datagram::{
+    addr::DatagramAddr, dispatch::DatagramProtocolRef, error::DatagramError,
+    protocol::DatagramProtocol, transport::DatagramTransport,
 };
 pub use error::{ConnectionLost, ReadError, WriteError};
 #[cfg(feature = "pipe")]
@@ -78,21 +86,18 @@ pub use transport::protocol_ref::{Busy, ProtocolRef};
 #[cfg_attr(docsrs, doc(cfg(feature = "udp")))]
 pub use udp::{
     batch::{Datagram, RecvBatch},
-    dispatch::DatagramProtocolRef,
     endpoint::{DatagramOptions, create_datagram_endpoint},
-    error::{DatagramError, Truncated},
+    error::Truncated,
     icmp::IcmpError,
     options::UdpOptions,
-    protocol::DatagramProtocol,
     socket::UdpSocket,
-    transport::DatagramTransport,
 };
 #[cfg(feature = "unix")]
 #[cfg_attr(docsrs, doc(cfg(feature = "unix")))]
 pub use unix::{
-    PeerCredentials, ToUnixAddr, UnixDatagram, UnixListenOptions, UnixListener, UnixStream,
-    create_unix_connection, create_unix_server, open_unix_connection, peer_credentials,
-    start_unix_server,
+    PeerCredentials, ToUnixAddr, UnixDatagram, UnixDatagramOptions, UnixListenOptions,
+    UnixListener, UnixStream, create_unix_connection, create_unix_datagram_endpoint,
+    create_unix_server, open_unix_connection, peer_credentials, start_unix_server,
 };
 #[cfg(feature = "workers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "workers")))]

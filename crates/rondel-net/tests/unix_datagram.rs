@@ -1,11 +1,14 @@
 //! Unix datagrams, and descriptors that travel over Unix sockets.
 #![cfg(feature = "unix")]
 
+use std::cell::Cell;
 use std::fs::{self, File};
+use std::future::{Future, poll_fn};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 
 use futures_util::FutureExt;
 use rondel_loop::{run, spawn, yield_now};
@@ -113,6 +116,47 @@ fn who_sends_more_than_there_is_room_for_waits_and_loses_nothing() {
         assert!(other.recv(&mut buffer).now_or_never().is_none());
     })
     .unwrap();
+}
+
+#[test]
+fn who_sends_to_a_receiver_that_others_have_filled_sleeps_until_there_is_room() {
+    let folder = folder("filled");
+    run(async {
+        let path = folder.join("there");
+        let receiver = UnixDatagram::bind(&path).unwrap();
+        // Blocking only with a full receiver, whose queue is not this socket's own.
+        let others = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        others.set_nonblocking(true).unwrap();
+        let mut filled = 0;
+        while others.send_to(b"others", &path).is_ok() {
+            filled += 1;
+        }
+        let polls = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&polls);
+        let there = path.clone();
+        let sender = spawn(async move {
+            let socket = UnixDatagram::unbound().unwrap();
+            let mut send = std::pin::pin!(socket.send_to(b"ours", &there));
+            poll_fn(|cx| {
+                counted.set(counted.get() + 1);
+                send.as_mut().poll(cx)
+            })
+            .await
+        });
+        for _ in 0..1000 {
+            yield_now().await;
+        }
+        assert!(!sender.is_finished(), "nobody has received anything");
+        assert!(polls.get() < 10, "polled {} times", polls.get());
+        let mut buffer = [0; 16];
+        for _ in 0..filled {
+            assert_eq!(receiver.recv(&mut buffer).await.unwrap(), 6);
+        }
+        assert_eq!(receiver.recv(&mut buffer).await.unwrap(), 4);
+        sender.await.unwrap().unwrap();
+    })
+    .unwrap();
+    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

@@ -81,10 +81,10 @@ impl Connection {
         drop(before);
         if let Some(registration) = self.registration() {
             self.watching.set(false);
-            let hook = Hook(Rc::clone(self));
+            let this = Rc::clone(self);
             registration.set_callback(Some(match self.ways {
-                Ways::Both | Ways::In => Rc::new(hook),
-                Ways::Out => Rc::new(HookOut(hook)),
+                Ways::Both | Ways::In => this,
+                Ways::Out => Rc::new(OutOnly(this)),
             }));
         }
     }
@@ -410,7 +410,7 @@ impl Connection {
         if let Some(registration) = self.registration()
             && !self.is_sent()
         {
-            self.calls.set_reset(&*registration);
+            self.calls.set_reset(&registration);
         }
         self.discard_queue();
         self.close_descriptor(Phase::Abandoned);
@@ -437,51 +437,32 @@ impl Drop for Dispatching<'_> {
     }
 }
 
-/// What a registration calls, and holds, as long as there is an attendant. It goes when the descriptor is closed, or when the
-/// loop is.
-struct Hook(Rc<Connection>);
+/// What the registration of a connection that only sends calls.
+struct OutOnly(Rc<Connection>);
 
-impl Callback for Hook {
+impl Callback for OutOnly {
     fn call(self: Rc<Self>) {
+        #[cfg(feature = "pipe")]
+        self.0.hear_end();
         Rc::clone(&self.0).dispatch();
     }
 
-    fn site(&self) -> &'static Location<'static> {
-        Location::caller()
-    }
-}
-
-/// The same for what only sends.
-struct HookOut(Hook);
-
-impl Callback for HookOut {
-    fn call(self: Rc<Self>) {
-        let connection = Rc::clone(&self.0.0);
-        #[cfg(feature = "pipe")]
-        connection.hear_end();
-        connection.dispatch();
+    fn discard(&self) {
+        self.0.on_discarded();
     }
 
     fn site(&self) -> &'static Location<'static> {
         Location::caller()
-    }
-}
-
-impl Drop for Hook {
-    fn drop(&mut self) {
-        if self.0.local.is_closed() && self.0.is_attended() {
-            self.0.abandon();
-            Rc::clone(&self.0).dispatch();
-        }
     }
 }
 
 impl Connection {
-    /// Queued to be dispatched, when the loop was closed. If it was open until then, its [`Hook`] has seen to that before.
+    /// The loop was closed, while this was registered or queued to be dispatched. Whoever attends is told.
     pub(super) fn on_discarded(&self) {
         if let Some(this) = self.this.upgrade()
             && self.is_attended()
         {
+            this.abandon();
             this.dispatch();
         }
     }

@@ -11,8 +11,16 @@ pub(super) struct Early {
 impl Connection {
     pub(super) fn set_early(&self, bytes: Vec<u8>) {
         self.attendance.has_early.set(!bytes.is_empty());
-        let early = (!bytes.is_empty()).then(|| Box::new(Early { bytes, given: 0 }));
-        self.early.set(early);
+        if bytes.is_empty() {
+            drop(self.early());
+        } else {
+            let rare = self.rare.get_or_init(Box::default);
+            rare.early.set(Some(Early { bytes, given: 0 }));
+        }
+    }
+
+    fn early(&self) -> Option<Early> {
+        self.rare.get()?.early.take()
     }
 
     #[inline]
@@ -22,7 +30,10 @@ impl Connection {
 
     /// Takes as much as `buffer` has room for.
     pub(super) fn take_early(&self, buffer: &mut [u8]) -> usize {
-        let Some(mut early) = self.early.take() else {
+        let Some(rare) = self.rare.get() else {
+            return 0;
+        };
+        let Some(mut early) = rare.early.take() else {
             return 0;
         };
         let left = &early.bytes[early.given..];
@@ -30,7 +41,7 @@ impl Connection {
         buffer[..count].copy_from_slice(&left[..count]);
         early.given += count;
         if early.given < early.bytes.len() {
-            self.early.set(Some(early));
+            rare.early.set(Some(early));
         } else {
             self.attendance.has_early.set(false);
         }
@@ -40,7 +51,7 @@ impl Connection {
     /// Takes all that is left.
     pub(crate) fn take_all_early(&self) -> Vec<u8> {
         self.attendance.has_early.set(false);
-        self.early.take().map_or_else(Vec::new, |mut early| {
+        self.early().map_or_else(Vec::new, |mut early| {
             early.bytes.drain(..early.given);
             early.bytes
         })

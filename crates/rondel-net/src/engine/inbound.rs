@@ -136,7 +136,7 @@ impl Connection {
 
     /// Where to receive from; `None` at the end.
     #[inline]
-    fn to_receive(&self) -> io::Result<Option<std::rc::Rc<Registration>>> {
+    fn to_receive(&self) -> io::Result<Option<Registration>> {
         if self.received_end.get() {
             return Ok(None);
         }

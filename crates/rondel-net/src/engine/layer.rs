@@ -283,7 +283,7 @@ impl Connection {
         }
         if let Some(registration) = self.registration() {
             // Fails only if there is nobody to be told.
-            let _ = rustix::net::shutdown(&*registration, rustix::net::Shutdown::Write);
+            let _ = rustix::net::shutdown(&registration, rustix::net::Shutdown::Write);
         }
         self.phase.set(Phase::Lingering);
         let lingering = Lingering(this);

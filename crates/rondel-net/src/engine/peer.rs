@@ -15,13 +15,17 @@ pub(crate) enum Peer {
         not(any(feature = "pipe", feature = "unix")),
         allow(dead_code, reason = "for other endpoints")
     )]
-    Named(Box<str>),
+    Named(Box<Name>),
 }
+
+/// Boxed as a whole, since a pointer to a text has two words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Name(Box<str>);
 
 impl Peer {
     #[cfg(any(feature = "pipe", feature = "unix"))]
     pub(crate) fn named(name: String) -> Self {
-        Self::Named(name.into())
+        Self::Named(Box::new(Name(name.into())))
     }
 
     /// The address, if it is one of the Internet's.
@@ -50,7 +54,7 @@ impl fmt::Display for Peer {
             Self::Unknown => f.write_str("an unnamed peer"),
             Self::V4(addr) => addr.fmt(f),
             Self::V6(addr) => addr.fmt(f),
-            Self::Named(name) => f.write_str(name),
+            Self::Named(name) => f.write_str(&name.0),
         }
     }
 }

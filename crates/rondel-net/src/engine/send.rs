@@ -349,7 +349,7 @@ impl Connection {
 
     /// The descriptor, if bytes can still be written.
     #[inline]
-    pub(super) fn to_send(&self) -> Result<Rc<Registration>, WriteError> {
+    pub(super) fn to_send(&self) -> Result<Registration, WriteError> {
         self.may_send()?;
         self.registration().ok_or(WriteError::Closed)
     }
@@ -450,7 +450,7 @@ impl Connection {
             }
             if let Some(registration) = self.registration() {
                 // Fails only if the peer has reset the connection, which the next attempt to use it will say.
-                let _ = self.calls.end(&*registration);
+                let _ = self.calls.end(&registration);
             }
         }
         if self.phase.get() == Phase::Closing {

@@ -365,7 +365,7 @@ impl Command {
         let stdout = &self.stdout.as_ref().unwrap_or(&defaults.output).0;
         let stderr = &self.stderr.as_ref().unwrap_or(&defaults.output).0;
         let program = Path::new(self.inner.get_program()).display().to_string();
-        let named = |what: &str| Peer::Named(format!("the {what} of {program}").into());
+        let named = |what: &str| Peer::named(format!("the {what} of {program}"));
 
         let mut ours = Streams::default();
         let mut pty = None;

@@ -17,7 +17,7 @@ use crate::process::orphan;
 pub(super) struct Watch {
     exit: Arc<Exit>,
     /// `None` if a thread waits, and once the child has ended.
-    registration: RefCell<Option<Rc<Registration>>>,
+    registration: RefCell<Option<Registration>>,
 }
 
 impl Watch {
@@ -53,7 +53,7 @@ impl Watch {
     pub(super) fn signal(&self, signal: rustix::process::Signal) -> io::Result<()> {
         let registration = self.registration.borrow().clone();
         self.exit
-            .signal(signal, registration.as_deref().map(AsFd::as_fd))
+            .signal(signal, registration.as_ref().map(AsFd::as_fd))
     }
 
     /// The pidfd says that the child has ended.
@@ -75,17 +75,17 @@ impl Watch {
 
 /// Linux since 5.3. A child whose pidfd cannot be had, for lack of descriptors say, is watched by a thread.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn register(local: &LocalLoop, exit: &Exit) -> Option<Rc<Registration>> {
+fn register(local: &LocalLoop, exit: &Exit) -> Option<Registration> {
     use rondel_loop::SourceKind;
     use rustix::process::{PidfdFlags, pidfd_open};
 
     let pidfd = pidfd_open(exit.pid(), PidfdFlags::empty()).ok()?;
     let registration = local.register(pidfd, SourceKind::Other).ok()?;
-    Some(Rc::new(registration))
+    Some(registration)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn register(_: &LocalLoop, _: &Exit) -> Option<Rc<Registration>> {
+fn register(_: &LocalLoop, _: &Exit) -> Option<Registration> {
     None
 }
 

@@ -1,26 +1,24 @@
 //! A server's sessions: a connection and the task that handles it, until both are done.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
 use rondel_loop::{LocalLoop, Task};
 use rondel_sync::Event;
 
-use crate::engine::{Connection, Handles};
+use crate::engine::{Connection, Handles, Owner};
 use crate::server::acceptor::Acceptor;
 use crate::server::handler::Start;
 
 pub(super) struct Sessions {
     start: Start,
-    alive: RefCell<HashMap<u64, Session>>,
+    alive: RefCell<Table>,
     /// How many there may be.
     most: usize,
     /// Those that accept, to be called when there is a place again.
     acceptors: RefCell<Vec<Weak<Acceptor>>>,
     /// Sessions whose handler has not ended.
     handlers: Cell<usize>,
-    begun: Cell<u64>,
     serving: Cell<bool>,
     closed: Cell<bool>,
     /// Whether somebody serves for ever.
@@ -31,8 +29,32 @@ pub(super) struct Sessions {
 
 /// Removed when both are `None`.
 struct Session {
+    /// Until it has ended; a protocol's has none.
     handler: Option<Rc<Task<()>>>,
     connection: Option<Weak<Connection>>,
+}
+
+/// Sessions by number; numbers are used again.
+#[derive(Default)]
+struct Table {
+    places: Vec<Session>,
+    /// The numbers of sessions that were removed.
+    vacant: Vec<u32>,
+}
+
+impl Table {
+    fn len(&self) -> usize {
+        self.places.len() - self.vacant.len()
+    }
+
+    fn insert(&mut self, session: Session) -> u32 {
+        if let Some(number) = self.vacant.pop() {
+            self.places[number as usize] = session;
+            return number;
+        }
+        self.places.push(session);
+        u32::try_from(self.places.len() - 1).expect("no process has so many descriptors")
+    }
 }
 
 impl Sessions {
@@ -43,7 +65,6 @@ impl Sessions {
             most,
             acceptors: RefCell::default(),
             handlers: Cell::new(0),
-            begun: Cell::new(0),
             serving: Cell::new(false),
             closed: Cell::new(false),
             for_ever: Cell::new(false),
@@ -80,34 +101,32 @@ impl Sessions {
 
     /// A connection was accepted.
     pub(super) fn begin(self: &Rc<Self>, local: &LocalLoop, handles: Handles) {
-        let number = self.begun.get();
-        self.begun.set(number + 1);
         let connection = Rc::clone(handles.writer.connection());
-        let session = Session {
+        let number = self.alive.borrow_mut().insert(Session {
             handler: None,
             connection: Some(Rc::downgrade(&connection)),
-        };
-        self.alive.borrow_mut().insert(number, session);
-        connection.set_guard(Box::new(ConnectionOpen {
-            sessions: Rc::downgrade(self),
-            number,
-        }));
-        drop(connection);
-        let Some(handler) = (self.start)(local, handles) else {
-            return;
-        };
-        let sessions = Rc::downgrade(self);
-        handler.on_done(move |_| {
-            if let Some(sessions) = sessions.upgrade() {
-                sessions.on_handler_done(number);
-            }
         });
-        self.handlers.set(self.handlers.get() + 1);
-        let handler = Some(Rc::new(handler));
-        self.change(number, |session| session.handler = handler);
+        if let Some(handler) = (self.start)(local, handles) {
+            let sessions = Rc::downgrade(self);
+            handler.on_done(move |_| {
+                if let Some(sessions) = sessions.upgrade() {
+                    sessions.on_handler_done(number);
+                }
+            });
+            self.handlers.set(self.handlers.get() + 1);
+            let handler = Some(Rc::new(handler));
+            self.change(number, |session| session.handler = handler);
+        }
+        // Only now, so that the session stays though what was started may have closed the connection.
+        if connection.is_closed() {
+            self.on_closed(number);
+        } else {
+            let this = Rc::downgrade(self);
+            connection.set_owner(this, number);
+        }
     }
 
-    fn on_handler_done(&self, number: u64) {
+    fn on_handler_done(&self, number: u32) {
         let handler = self.change(number, |session| session.handler.take());
         self.handlers.set(self.handlers.get() - 1);
         // The end of a handler that panicked is reported by this.
@@ -115,24 +134,20 @@ impl Sessions {
         self.notify();
     }
 
-    fn on_connection_closed(&self, number: u64) {
-        self.change(number, |session| session.connection.take());
-        self.notify();
-    }
-
-    fn change<R>(&self, number: u64, change: impl FnOnce(&mut Session) -> R) -> Option<R> {
+    /// Changes a session, which is there: it has a connection or a handler still.
+    fn change<R>(&self, number: u32, change: impl FnOnce(&mut Session) -> R) -> R {
         let mut alive = self.alive.borrow_mut();
-        let session = alive.get_mut(&number)?;
+        let session = &mut alive.places[number as usize];
         let changed = change(session);
         if session.handler.is_none() && session.connection.is_none() {
-            alive.remove(&number);
+            alive.vacant.push(number);
             let accepts_again = alive.len() + 1 == self.most;
             drop(alive);
             if accepts_again {
                 self.accept_soon();
             }
         }
-        Some(changed)
+        changed
     }
 
     fn notify(&self) {
@@ -170,7 +185,8 @@ impl Sessions {
         let handlers: Vec<_> = self
             .alive
             .borrow()
-            .values()
+            .places
+            .iter()
             .filter_map(|session| session.handler.clone())
             .collect();
         handlers.iter().filter(|handler| handler.cancel()).count()
@@ -180,7 +196,8 @@ impl Sessions {
     pub(super) fn open(&self) -> Vec<Rc<Connection>> {
         self.alive
             .borrow()
-            .values()
+            .places
+            .iter()
             .filter_map(|session| session.connection.as_ref()?.upgrade())
             .collect()
     }
@@ -200,16 +217,11 @@ impl Drop for ForEver<'_> {
     }
 }
 
-/// Lives as long as a connection's descriptor.
-struct ConnectionOpen {
-    sessions: Weak<Sessions>,
-    number: u64,
-}
-
-impl Drop for ConnectionOpen {
-    fn drop(&mut self) {
-        if let Some(sessions) = self.sessions.upgrade() {
-            sessions.on_connection_closed(self.number);
-        }
+impl Owner for Sessions {
+    fn on_closed(&self, number: u32) {
+        // Dropped outside: it may be the last thing that knows of the connection.
+        let connection = self.change(number, |session| session.connection.take());
+        drop(connection);
+        self.notify();
     }
 }

@@ -240,7 +240,7 @@ impl TcpStream {
         if matches!(how, Shutdown::Read | Shutdown::Both)
             && let Some(registration) = self.connection().registration()
         {
-            rustix::net::shutdown(&*registration, rustix::net::Shutdown::Read)?;
+            rustix::net::shutdown(&registration, rustix::net::Shutdown::Read)?;
         }
         if matches!(how, Shutdown::Write | Shutdown::Both) {
             self.connection().write_eof()?;
@@ -278,7 +278,7 @@ impl TcpStream {
     /// What the system says; `NotConnected` if it is closed.
     pub fn nodelay(&self) -> io::Result<bool> {
         let registration = self.connection().open_registration()?;
-        Ok(rustix::net::sockopt::tcp_nodelay(&*registration)?)
+        Ok(rustix::net::sockopt::tcp_nodelay(&registration)?)
     }
 
     /// Whether small writes are to go out at once, or wait for what was sent before to be acknowledged.
@@ -287,7 +287,7 @@ impl TcpStream {
     /// What the system says; `NotConnected` if it is closed.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         let registration = self.connection().open_registration()?;
-        Ok(rustix::net::sockopt::set_tcp_nodelay(&*registration, on)?)
+        Ok(rustix::net::sockopt::set_tcp_nodelay(&registration, on)?)
     }
 
     /// Calls `look` with the socket, for options that have no method here; see the crate `socket2`.
@@ -301,7 +301,7 @@ impl TcpStream {
 
 pub(crate) fn local_addr(connection: &Connection) -> io::Result<SocketAddr> {
     let registration = connection.open_registration()?;
-    let addr = rustix::net::getsockname(&*registration)?;
+    let addr = rustix::net::getsockname(&registration)?;
     Ok(SocketAddr::try_from(addr)?)
 }
 

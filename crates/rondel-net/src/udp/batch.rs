@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::task::{Context, Poll};
 
-use crate::udp::error::{Attempt, DatagramError, Truncated};
+use crate::datagram::error::{Attempt, DatagramError};
+use crate::udp::error::Truncated;
 use crate::udp::socket::UdpSocket;
 use crate::udp::sys::{self, BATCH, Received};
 

@@ -6,11 +6,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use rondel_loop::LocalLoop;
 
 use crate::connect::{AddressFamily, Target, TargetError, ToTarget};
-use crate::udp::dispatch::{DatagramProtocolRef, attach};
+use crate::datagram::dispatch::{self, DatagramProtocolRef};
+use crate::datagram::protocol::DatagramProtocol;
+use crate::datagram::transport::{Core, DatagramTransport, invalid};
 use crate::udp::options::{UdpOptions, failed};
-use crate::udp::protocol::DatagramProtocol;
 use crate::udp::socket::UdpSocket;
-use crate::udp::transport::{Core, DatagramTransport, invalid};
 
 /// What [`create_datagram_endpoint`] makes.
 ///
@@ -220,7 +220,8 @@ pub async fn create_datagram_endpoint<P: DatagramProtocol>(
 ) -> io::Result<(DatagramTransport, DatagramProtocolRef<P>)> {
     let (socket, remote) = options.open().await?;
     let connected = socket.peer_addr().is_some();
-    Ok(open(socket, remote, connected, factory()).await)
+    let core = Core::new(socket.into_registration(), remote, connected, ());
+    Ok(dispatch::open(core, factory()).await)
 }
 
 impl UdpSocket {
@@ -234,33 +235,7 @@ impl UdpSocket {
         protocol: P,
     ) -> (DatagramTransport, DatagramProtocolRef<P>) {
         let peer = self.peer_addr();
-        open(self, peer, peer.is_some(), protocol).await
+        let core = Core::new(self.into_registration(), peer, peer.is_some(), ());
+        dispatch::open(core, protocol).await
     }
-}
-
-async fn open<P: DatagramProtocol>(
-    socket: UdpSocket,
-    remote: Option<SocketAddr>,
-    connected: bool,
-    protocol: P,
-) -> (DatagramTransport, DatagramProtocolRef<P>) {
-    /// Aborts what was not handed out.
-    struct Unless<'t>(Option<&'t DatagramTransport>);
-
-    impl Drop for Unless<'_> {
-        fn drop(&mut self) {
-            if let Some(transport) = self.0 {
-                transport.abort();
-            }
-        }
-    }
-
-    let core = Core::new(socket.into_registration(), remote, connected);
-    let protocol = attach(&core, protocol);
-    let mut cancelled = Unless(Some(protocol.transport()));
-    // The protocol stands before this task in the queue.
-    rondel_loop::yield_now().await;
-    cancelled.0 = None;
-    drop(cancelled);
-    (protocol.transport().clone(), protocol)
 }

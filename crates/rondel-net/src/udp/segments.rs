@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-use crate::udp::error::{Attempt, DatagramError};
+use crate::datagram::error::{Attempt, DatagramError};
 use crate::udp::socket::UdpSocket;
 use crate::udp::sys;
 

@@ -12,7 +12,8 @@ use rondel_loop::{LocalLoop, Registration, SourceKind};
 use rustix::net::RecvFlags;
 use socket2::SockRef;
 
-use crate::udp::error::{Attempt, DatagramError, Truncated};
+use crate::datagram::error::{Attempt, DatagramError};
+use crate::udp::error::Truncated;
 use crate::udp::options::UdpOptions;
 use crate::udp::segments::Segmentation;
 use crate::udp::sys::{self, Received};

@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use rustix::net::{SocketAddrAny, SocketAddrUnix};
+
 /// Where a Unix socket is: a path, or, on Linux, an abstract name, which is written as in asyncio with a NUL in front:
 /// `"\0name"`. An abstract name is in no folder, and is gone with the last socket that has it.
 ///
@@ -87,6 +89,53 @@ like_os_str!(str, String, OsString, Path, PathBuf);
 impl<A: ToUnixAddr + ?Sized> ToUnixAddr for &A {
     fn to_unix_addr(&self) -> io::Result<SocketAddr> {
         (**self).to_unix_addr()
+    }
+}
+
+/// The same address, as `rustix` has it.
+pub(super) fn to_rustix(addr: &SocketAddr) -> io::Result<SocketAddrUnix> {
+    if let Some(path) = addr.as_pathname() {
+        return Ok(SocketAddrUnix::new(path)?);
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::linux::net::SocketAddrExt;
+
+        if let Some(name) = addr.as_abstract_name() {
+            return Ok(SocketAddrUnix::new_abstract_name(name)?);
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "a Unix socket without a name is nowhere",
+    ))
+}
+
+/// The same address, as the standard library has it: without a name, if it has none that there is a type for.
+pub(super) fn from_any(addr: Option<SocketAddrAny>) -> io::Result<SocketAddr> {
+    let unnamed = || SocketAddr::from_pathname("");
+    // A path may fill all of the address, with the NUL behind it: the standard library has no such addresses, and `rustix`
+    // expects none.
+    let is_known =
+        |addr: &SocketAddrAny| addr.addr_len() as usize <= size_of::<libc::sockaddr_un>();
+    let Some(addr) = addr.filter(is_known) else {
+        return unnamed();
+    };
+    let addr = SocketAddrUnix::try_from(addr)?;
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::linux::net::SocketAddrExt;
+
+        // `rustix` makes an empty one of none.
+        if let Some(name) = addr.abstract_name()
+            && !name.is_empty()
+        {
+            return SocketAddr::from_abstract_name(name);
+        }
+    }
+    match addr.path() {
+        Some(path) => SocketAddr::from_pathname(OsStr::from_bytes(path.to_bytes())),
+        None => unnamed(),
     }
 }
 

@@ -9,13 +9,13 @@ use std::os::unix::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use rondel_loop::{LocalLoop, Registration, SourceKind};
-use rustix::net::{SocketAddrAny, SocketAddrUnix};
 use socket2::{Domain, Socket, Type};
 
-use crate::unix::addr::{ToUnixAddr, failed};
+use crate::unix::addr::{ToUnixAddr, failed, from_any, to_rustix};
 use crate::unix::ancillary::{self, Arrived};
 use crate::unix::listener::to_sock_addr;
-use crate::unix::socket_file::{self, SocketFile};
+use crate::unix::room::{self, Room};
+use crate::unix::socket_file::{self, RemovedOnDrop, SocketFile};
 
 /// How many times in a row a socket may receive, and may send, before others have their turn.
 const ALLOWANCE: u32 = 64;
@@ -29,6 +29,8 @@ const ALLOWANCE: u32 = 64;
 ///
 /// A socket file that an earlier one has left behind is replaced, if nobody is bound there any more; the own one is removed when
 /// the socket is dropped, unless something else has taken its place. `!Send`.
+///
+/// There is also a form that calls a protocol: [`create_unix_datagram_endpoint`](crate::create_unix_datagram_endpoint).
 ///
 /// ```
 /// use rondel_net::UnixDatagram;
@@ -44,8 +46,8 @@ const ALLOWANCE: u32 = 64;
 /// ```
 pub struct UnixDatagram {
     registration: Registration,
-    /// To be removed with it.
-    file: Option<SocketFile>,
+    /// Removed with it.
+    file: Option<RemovedOnDrop>,
     receives: Cell<u32>,
     sends: Cell<u32>,
 }
@@ -69,7 +71,10 @@ impl UnixDatagram {
             socket_file::remove_stale_of(path, Type::DGRAM)?;
         }
         socket.bind(&to_sock_addr(addr)?)?;
-        let file = path.map(SocketFile::made_at).transpose()?;
+        let file = path
+            .map(SocketFile::made_at)
+            .transpose()?
+            .map(RemovedOnDrop);
         Self::register(&local, socket.into(), file)
     }
 
@@ -101,13 +106,22 @@ impl UnixDatagram {
         Self::register(&local, socket.into(), None)
     }
 
-    fn register(local: &LocalLoop, socket: OwnedFd, file: Option<SocketFile>) -> io::Result<Self> {
+    fn register(
+        local: &LocalLoop,
+        socket: OwnedFd,
+        file: Option<RemovedOnDrop>,
+    ) -> io::Result<Self> {
         Ok(Self {
             registration: local.register(socket, SourceKind::Other)?,
             file,
             receives: Cell::new(ALLOWANCE),
             sends: Cell::new(ALLOWANCE),
         })
+    }
+
+    /// For the form that calls a protocol.
+    pub(super) fn into_parts(self) -> (Registration, Option<RemovedOnDrop>) {
+        (self.registration, self.file)
     }
 
     /// Connects to `addr`: [`send`](UnixDatagram::send) goes there, and only what comes from there is received. Again, it goes
@@ -146,23 +160,21 @@ impl UnixDatagram {
     /// # Cancel safety
     /// Dropped before it is ready, it has sent nothing.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        self.send_message(bytes, &[], None).await
+        self.send_message(bytes, &[]).await
     }
 
     /// Sends `bytes` as one datagram to `addr`, and waits for room if there is none.
     ///
     /// # Errors
-    /// What the system says, with the address.
+    /// What the system says, with the address; descriptors exhausted, if it would have to wait for the receiver: that takes one.
     ///
     /// # Cancel safety
     /// As [`send`](UnixDatagram::send).
     pub async fn send_to(&self, bytes: &[u8], addr: impl ToUnixAddr) -> io::Result<()> {
         let addr = addr.to_unix_addr()?;
-        let sent = match to_rustix(&addr) {
-            Ok(to) => self.send_message(bytes, &[], Some(&to)).await,
-            Err(error) => Err(error),
-        };
-        sent.map_err(|error| failed("sending to", &addr, error))
+        self.send_waiting_for(&addr, bytes)
+            .await
+            .map_err(|error| failed("sending to", &addr, error))
     }
 
     /// Sends `bytes` and, with them, `descriptors`, at most 253: the receiver gets duplicates of them. asyncio has
@@ -179,7 +191,7 @@ impl UnixDatagram {
         bytes: &[u8],
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
-        self.send_message(bytes, descriptors, None).await
+        self.send_message(bytes, descriptors).await
     }
 
     /// Sends as [`send`](UnixDatagram::send) does, if there is room.
@@ -192,21 +204,41 @@ impl UnixDatagram {
             .map(drop)
     }
 
-    async fn send_message(
+    async fn send_waiting_for(&self, addr: &SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        let to = to_rustix(addr)?;
+        loop {
+            let sent = self
+                .send_with(|fd| match ancillary::send(fd, bytes, &[], Some(&to)) {
+                    // The socket will not say when there is room there.
+                    Err(error) if is_would_block(&error) && room::is_writable(fd) => Ok(false),
+                    sent => sent.map(|_| true),
+                })
+                .await?;
+            if sent {
+                return Ok(());
+            }
+            let room = Room::at(self.registration.local_loop(), addr)?;
+            room.wait().await?;
+        }
+    }
+
+    async fn send_message(&self, bytes: &[u8], with: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(|fd| ancillary::send(fd, bytes, with, None))
+            .await
+            .map(drop)
+    }
+
+    async fn send_with<R>(
         &self,
-        bytes: &[u8],
-        with: &[BorrowedFd<'_>],
-        to: Option<&SocketAddrUnix>,
-    ) -> io::Result<()> {
+        mut send: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
         poll_fn(|cx| {
             if is_spent(&self.sends, cx) {
                 return Poll::Pending;
             }
-            let sent = self
-                .registration
-                .poll_write_with(cx, |fd| ancillary::send(fd, bytes, with, to));
+            let sent = self.registration.poll_write_with(cx, &mut send);
             spend(&self.sends, sent.is_ready());
-            sent.map_ok(drop)
+            sent
         })
         .await
     }
@@ -222,7 +254,8 @@ impl UnixDatagram {
         Ok(self.receive(buffer).await?.count)
     }
 
-    /// Receives a datagram, and gives its length and where it is from: an address without a name if the sender is not bound.
+    /// Receives a datagram, and gives its length and where it is from: an address without a name if the sender is not bound, or if
+    /// its path has the 108 bytes that the standard library's addresses have no room for.
     ///
     /// # Errors
     /// As [`recv`](UnixDatagram::recv).
@@ -280,6 +313,10 @@ fn new_socket() -> io::Result<Socket> {
     Ok(socket)
 }
 
+fn is_would_block(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
 fn whole(arrived: Arrived) -> io::Result<Arrived> {
     if arrived.truncated {
         return Err(io::Error::new(
@@ -304,61 +341,9 @@ fn spend(left: &Cell<u32>, ready: bool) {
     left.set(if ready { left.get() - 1 } else { ALLOWANCE });
 }
 
-/// The same address, as `rustix` has it.
-fn to_rustix(addr: &SocketAddr) -> io::Result<SocketAddrUnix> {
-    if let Some(path) = addr.as_pathname() {
-        return Ok(SocketAddrUnix::new(path)?);
-    }
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::linux::net::SocketAddrExt;
-
-        if let Some(name) = addr.as_abstract_name() {
-            return Ok(SocketAddrUnix::new_abstract_name(name)?);
-        }
-    }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "a Unix socket without a name is nowhere",
-    ))
-}
-
-fn from_any(addr: Option<SocketAddrAny>) -> io::Result<SocketAddr> {
-    let unnamed = || SocketAddr::from_pathname("");
-    let Some(addr) = addr else {
-        return unnamed();
-    };
-    let addr = SocketAddrUnix::try_from(addr)?;
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::linux::net::SocketAddrExt;
-
-        if let Some(name) = addr.abstract_name() {
-            return SocketAddr::from_abstract_name(name);
-        }
-    }
-    match addr.path() {
-        Some(path) => {
-            use std::os::unix::ffi::OsStrExt;
-
-            SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path.to_bytes()))
-        }
-        None => unnamed(),
-    }
-}
-
 impl AsFd for UnixDatagram {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.registration.as_fd()
-    }
-}
-
-impl Drop for UnixDatagram {
-    fn drop(&mut self) {
-        if let Some(file) = &self.file {
-            // Somebody else has removed it, or may not be asked: there is nothing to be done about that here.
-            let _ = file.remove();
-        }
     }
 }
 

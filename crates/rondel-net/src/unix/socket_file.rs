@@ -37,6 +37,18 @@ impl SocketFile {
     }
 }
 
+/// A socket file of ours, removed when this is dropped.
+#[allow(unnameable_types, reason = "belongs to a sealed trait")]
+#[derive(Debug)]
+pub struct RemovedOnDrop(pub(super) SocketFile);
+
+impl Drop for RemovedOnDrop {
+    fn drop(&mut self) {
+        // Somebody else has removed it, or may not be asked: there is nothing to be done about that here.
+        let _ = self.0.remove();
+    }
+}
+
 /// Removes the socket file at `path` if nobody listens there any more. What is not a socket stays.
 pub(super) fn remove_stale(path: &Path) -> io::Result<()> {
     remove_stale_of(path, Type::STREAM)

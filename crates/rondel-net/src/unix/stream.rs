@@ -191,7 +191,7 @@ impl UnixStream {
         if matches!(how, Shutdown::Read | Shutdown::Both)
             && let Some(registration) = self.connection().registration()
         {
-            rustix::net::shutdown(&*registration, rustix::net::Shutdown::Read)?;
+            rustix::net::shutdown(&registration, rustix::net::Shutdown::Read)?;
         }
         if matches!(how, Shutdown::Write | Shutdown::Both) {
             self.connection().write_eof()?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
 
 use super::*;
 use crate::tls::{ClientAuth, ClientTls, ClientTlsBuilder, Identity, ServerTls, ServerTlsBuilder};
@@ -424,6 +425,83 @@ fn a_flood_is_taken_in_as_far_as_there_is_room_for_its_clear_text() {
     assert_eq!(send(&clear, &mut client, &mut server, usize::MAX), clear);
 }
 
+/// What happens to what one end says in one round of a dialogue.
+#[derive(Clone, Debug)]
+struct Mangle {
+    round: usize,
+    way: usize,
+    /// Where, as a part of the whole.
+    at: f64,
+    what: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Flip(u8),
+    Insert(Vec<u8>),
+    Remove(usize),
+    Repeat(usize),
+    Swap(usize),
+    Cut,
+}
+
+fn mangle() -> impl Strategy<Value = Mangle> {
+    let what = prop_oneof![
+        3 => (1_u8..=255).prop_map(Kind::Flip),
+        2 => prop::collection::vec(any::<u8>(), 1..300).prop_map(Kind::Insert),
+        2 => (1_usize..300).prop_map(Kind::Remove),
+        2 => (1_usize..300).prop_map(Kind::Repeat),
+        1 => (1_usize..300).prop_map(Kind::Swap),
+        1 => Just(Kind::Cut),
+    ];
+    (0_usize..5, 0_usize..2, 0.0..1.0, what).prop_map(|(round, way, at, what)| Mangle {
+        round,
+        way,
+        at,
+        what,
+    })
+}
+
+impl Mangle {
+    fn apply(&self, wire: &mut Vec<u8>) {
+        if wire.is_empty() {
+            return;
+        }
+        let at = (self.at * wire.len() as f64) as usize;
+        let len = wire.len();
+        let some = |count: usize| at..len.min(at + count);
+        match &self.what {
+            Kind::Flip(bits) => wire[at] ^= bits,
+            Kind::Insert(bytes) => drop(wire.splice(at..at, bytes.iter().copied())),
+            Kind::Remove(count) => drop(wire.drain(some(*count))),
+            Kind::Repeat(count) => {
+                let again = wire[some(*count)].to_vec();
+                wire.splice(at..at, again);
+            }
+            Kind::Swap(count) => wire[some(*count)].reverse(),
+            Kind::Cut => wire.truncate(at),
+        }
+    }
+}
+
+fn pattern(step: usize, len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n * step % 251) as u8).collect()
+}
+
+/// The same client, by TLS 1.2 alone.
+fn only_tls12(client: ClientTls, authority: &Authority) -> ClientTls {
+    let mut roots = rustls::RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap();
+    roots.add(root).unwrap();
+    let provider = Arc::clone(client.config.crypto_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    ClientTls::from(Arc::new(config))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -444,6 +522,61 @@ proptest! {
             };
             prop_assert_eq!(send(&clear, from, to, segment), clear);
         }
+    }
+
+    #[test]
+    fn however_the_wire_is_mangled_nothing_comes_out_but_what_was_sent(
+        mangling in prop::collection::vec(mangle(), 0..4),
+        old in any::<bool>(),
+        segment in 1_usize..4000,
+    ) {
+        let authority = Authority::new("us");
+        let server = authority.server().build().unwrap();
+        let client = authority.client().build().unwrap();
+        let client = if old { only_tls12(client, &authority) } else { client };
+        let mut pair = Pair::new(&client, &server, "a.test");
+        // Each says so much, the client in the handshake already.
+        let said = [pattern(3, 5000), pattern(5, 20_000)];
+        let mut wires = [Vec::new(), Vec::new()];
+        pair.client.write(&said[0], &mut wires[0]);
+        pair.server.write(&said[1], &mut wires[1]);
+        let mut heard = [Vec::new(), Vec::new()];
+        let mut broken = false;
+        // The dialogue is at an end after a few rounds; a mangled one may stand still before.
+        for round in 0..10 {
+            for (way, heard) in heard.iter_mut().enumerate() {
+                let (from, to) = match way {
+                    0 => (&mut pair.client, &mut pair.server),
+                    _ => (&mut pair.server, &mut pair.client),
+                };
+                let mut wire = std::mem::take(&mut wires[way]);
+                from.take_out(&mut wire);
+                for mangle in mangling.iter().filter(|mangle| (mangle.round, mangle.way) == (round, way)) {
+                    mangle.apply(&mut wire);
+                }
+                for part in wire.chunks(segment) {
+                    let mut part = part;
+                    while !part.is_empty() && !broken {
+                        match to.take_in(part) {
+                            Ok(taken) => part = &part[taken..],
+                            Err(_) => broken = true,
+                        }
+                        let (before, mut buffer) = (part.len(), vec![0; 4096]);
+                        while let Clear::Some(count) = to.hand_out(&mut buffer) {
+                            heard.extend_from_slice(&buffer[..count]);
+                        }
+                        if to.is_peer_closed() && part.len() == before {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        if mangling.is_empty() {
+            prop_assert!(heard == said, "unspoilt, everything arrives");
+        }
+        prop_assert!(said[0].starts_with(&heard[0]), "the server was told something else");
+        prop_assert!(said[1].starts_with(&heard[1]), "the client was told something else");
     }
 
     #[test]

@@ -4,28 +4,28 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
 
 use rondel_executor::{Callback, PanicPayload};
 use rondel_loop::{ExceptionContext, LoopClosed, Registration};
 
-use crate::udp::batch::parts;
-use crate::udp::error::{Attempt, DatagramError};
-use crate::udp::protocol::DatagramProtocol;
-use crate::udp::socket::LARGEST;
-use crate::udp::sys::{self, Received};
-use crate::udp::transport::{Core, DatagramTransport, Phase};
+use crate::datagram::addr::{Arrived, DatagramAddr};
+use crate::datagram::error::{Attempt, DatagramError};
+use crate::datagram::protocol::DatagramProtocol;
+use crate::datagram::transport::{Core, DatagramTransport, Phase};
 
 /// How many times in a row an endpoint receives before others have their turn.
 const ROUNDS: usize = 16;
-/// How many datagrams that is each time: as many of the largest as the loop's buffer has room for.
-const AT_ONCE: usize = 4;
 
 /// What the loop calls when the socket is ready, or when there is something to tell. The loop owns it, by the registration: a
 /// loop that is closed drops it.
-struct Attendant<P: DatagramProtocol> {
-    core: Rc<Core>,
+struct Attendant<P, A: DatagramAddr>
+where
+    P: DatagramProtocol<A>,
+{
+    core: Rc<Core<A>>,
     /// Borrowed only while the protocol runs, and never waited for.
     protocol: Rc<RefCell<P>>,
     made: Cell<bool>,
@@ -34,7 +34,10 @@ struct Attendant<P: DatagramProtocol> {
 
 /// Puts `protocol` in charge. It is called for the first time at the loop's next turn.
 #[track_caller]
-pub(super) fn attach<P: DatagramProtocol>(core: &Rc<Core>, protocol: P) -> DatagramProtocolRef<P> {
+pub(super) fn attach<P: DatagramProtocol<A>, A: DatagramAddr>(
+    core: &Rc<Core<A>>,
+    protocol: P,
+) -> DatagramProtocolRef<P, A> {
     let protocol = Rc::new(RefCell::new(protocol));
     let attendant = Rc::new(Attendant {
         core: Rc::clone(core),
@@ -42,7 +45,7 @@ pub(super) fn attach<P: DatagramProtocol>(core: &Rc<Core>, protocol: P) -> Datag
         made: Cell::new(false),
         site: Location::caller(),
     });
-    let weak: Weak<Attendant<P>> = Rc::downgrade(&attendant);
+    let weak: Weak<Attendant<P, A>> = Rc::downgrade(&attendant);
     core.attendant.replace(Some(weak));
     if let Some(registration) = core.registration() {
         registration.set_callback(Some(attendant));
@@ -56,6 +59,34 @@ pub(super) fn attach<P: DatagramProtocol>(core: &Rc<Core>, protocol: P) -> Datag
     }
 }
 
+/// Makes an endpoint of a socket. Returns when the protocol was told.
+///
+/// # Cancel safety
+/// Dropped, the endpoint is aborted.
+pub(crate) async fn open<P: DatagramProtocol<A>, A: DatagramAddr>(
+    core: Rc<Core<A>>,
+    protocol: P,
+) -> (DatagramTransport<A>, DatagramProtocolRef<P, A>) {
+    /// Aborts what was not handed out.
+    struct Unless<'t, A: DatagramAddr>(Option<&'t DatagramTransport<A>>);
+
+    impl<A: DatagramAddr> Drop for Unless<'_, A> {
+        fn drop(&mut self) {
+            if let Some(transport) = self.0 {
+                transport.abort();
+            }
+        }
+    }
+
+    let protocol = attach(&core, protocol);
+    let mut cancelled = Unless(Some(protocol.transport()));
+    // The protocol stands before this task in the queue.
+    rondel_loop::yield_now().await;
+    cancelled.0 = None;
+    drop(cancelled);
+    (protocol.transport().clone(), protocol)
+}
+
 enum Pass {
     /// There is nothing to tell.
     Done,
@@ -64,7 +95,7 @@ enum Pass {
     Over,
 }
 
-impl<P: DatagramProtocol> Attendant<P> {
+impl<P: DatagramProtocol<A>, A: DatagramAddr> Attendant<P, A> {
     fn attend(&self) {
         let core = &self.core;
         core.scheduled.set(false);
@@ -88,13 +119,13 @@ impl<P: DatagramProtocol> Attendant<P> {
         }
     }
 
-    fn transport(&self) -> DatagramTransport {
+    fn transport(&self) -> DatagramTransport<A> {
         DatagramTransport {
             core: Rc::clone(&self.core),
         }
     }
 
-    fn pass(&self, protocol: &mut P, transport: &DatagramTransport) -> Pass {
+    fn pass(&self, protocol: &mut P, transport: &DatagramTransport<A>) -> Pass {
         let core = &*self.core;
         if !self.made.replace(true) {
             protocol.connection_made(transport);
@@ -156,7 +187,11 @@ impl<P: DatagramProtocol> Attendant<P> {
 }
 
 /// Tells the protocol what has changed.
-fn settle<P: DatagramProtocol>(core: &Core, protocol: &mut P, transport: &DatagramTransport) {
+fn settle<P: DatagramProtocol<A>, A: DatagramAddr>(
+    core: &Core<A>,
+    protocol: &mut P,
+    transport: &DatagramTransport<A>,
+) {
     if core.phase() == Phase::Open && !core.has_untold() {
         return;
     }
@@ -177,23 +212,22 @@ fn settle<P: DatagramProtocol>(core: &Core, protocol: &mut P, transport: &Datagr
 }
 
 /// Receives what one system call brings, and tells the protocol.
-fn receive<P: DatagramProtocol>(
-    core: &Core,
+fn receive<P: DatagramProtocol<A>, A: DatagramAddr>(
+    core: &Core<A>,
     registration: &Registration,
     protocol: &mut P,
-    transport: &DatagramTransport,
+    transport: &DatagramTransport<A>,
 ) {
     let mut lent = core.local.receive_buffer();
     let mut own;
-    let buffer = if lent.len() >= LARGEST {
+    let buffer = if lent.len() >= A::ROOM {
         &mut lent[..]
     } else {
-        own = vec![0; LARGEST];
+        own = vec![0; A::ROOM];
         &mut own[..]
     };
-    let mut received = [Received::default(); AT_ONCE];
-    let count =
-        registration.try_read(|fd| sys::receive_many(fd, buffer, LARGEST, &mut received, false));
+    let mut arrived = std::array::from_fn(|_| Arrived::default());
+    let count = registration.try_read(|fd| A::receive(fd, buffer, &mut arrived));
     let count = match count {
         Ok(count) => count,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -204,24 +238,37 @@ fn receive<P: DatagramProtocol>(
             return;
         }
     };
-    for (place, received) in buffer.chunks_exact(LARGEST).zip(&mut received[..count]) {
+    for arrived in arrived.into_iter().take(count) {
         // Closed or aborted meanwhile.
         if core.phase() != Phase::Open {
             return;
         }
         // Some systems do not repeat who a socket is connected to.
-        received.from = received.from.or_else(|| core.remote());
-        if received.from.is_none() {
+        let Some(from) = arrived.from.or_else(|| core.remote()) else {
             continue;
-        }
-        for datagram in parts(place, received) {
-            protocol.datagram_received(transport, datagram.bytes(), datagram.from());
+        };
+        if arrived.truncated {
+            core.fail(too_large(&from));
+        } else {
+            protocol.datagram_received(transport, &buffer[arrived.place], from);
         }
         settle(core, protocol, transport);
     }
 }
 
-impl<P: DatagramProtocol> Callback for Attendant<P> {
+#[cold]
+fn too_large<A: DatagramAddr>(from: &A) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!(
+            "a datagram of more than {} bytes from {} is lost",
+            A::ROOM,
+            from.name()
+        ),
+    )
+}
+
+impl<P: DatagramProtocol<A>, A: DatagramAddr> Callback for Attendant<P, A> {
     fn call(self: Rc<Self>) {
         self.attend();
     }
@@ -235,7 +282,7 @@ impl<P: DatagramProtocol> Callback for Attendant<P> {
     }
 }
 
-impl<P: DatagramProtocol> Drop for Attendant<P> {
+impl<P: DatagramProtocol<A>, A: DatagramAddr> Drop for Attendant<P, A> {
     fn drop(&mut self) {
         self.lose_with_the_loop();
     }
@@ -243,22 +290,22 @@ impl<P: DatagramProtocol> Drop for Attendant<P> {
 
 /// A protocol, to be looked at and asked from outside: also when its endpoint is closed. asyncio: what
 /// `create_datagram_endpoint` returns beside the transport.
-pub struct DatagramProtocolRef<P> {
+pub struct DatagramProtocolRef<P, A: DatagramAddr = SocketAddr> {
     protocol: Rc<RefCell<P>>,
-    transport: DatagramTransport,
+    transport: DatagramTransport<A>,
 }
 
-impl<P> DatagramProtocolRef<P> {
+impl<P, A: DatagramAddr> DatagramProtocolRef<P, A> {
     /// Calls `look` with the protocol and its transport, on which it may do as it likes: the protocol is told what has changed
     /// at the next turn.
     ///
     /// # Errors
     /// `ResourceBusy` if the protocol is running: this was called from one of its methods, or from inside another `with`.
-    pub fn with<R>(&self, look: impl FnOnce(&mut P, &DatagramTransport) -> R) -> io::Result<R> {
+    pub fn with<R>(&self, look: impl FnOnce(&mut P, &DatagramTransport<A>) -> R) -> io::Result<R> {
         /// Even if `look` panics.
-        struct GoOn<'c>(&'c Core);
+        struct GoOn<'c, A: DatagramAddr>(&'c Core<A>);
 
-        impl Drop for GoOn<'_> {
+        impl<A: DatagramAddr> Drop for GoOn<'_, A> {
             fn drop(&mut self) {
                 self.0.go_on_if_again();
             }
@@ -276,12 +323,12 @@ impl<P> DatagramProtocolRef<P> {
     }
 
     /// The transport that the protocol was given.
-    pub const fn transport(&self) -> &DatagramTransport {
+    pub const fn transport(&self) -> &DatagramTransport<A> {
         &self.transport
     }
 }
 
-impl<P> Clone for DatagramProtocolRef<P> {
+impl<P, A: DatagramAddr> Clone for DatagramProtocolRef<P, A> {
     fn clone(&self) -> Self {
         Self {
             protocol: Rc::clone(&self.protocol),
@@ -290,7 +337,7 @@ impl<P> Clone for DatagramProtocolRef<P> {
     }
 }
 
-impl<P> fmt::Debug for DatagramProtocolRef<P> {
+impl<P, A: DatagramAddr> fmt::Debug for DatagramProtocolRef<P, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DatagramProtocolRef")
             .field("protocol", &std::any::type_name::<P>())
@@ -310,6 +357,3 @@ impl fmt::Display for Panicked {
 }
 
 impl std::error::Error for Panicked {}
-
-#[cfg(test)]
-mod tests;

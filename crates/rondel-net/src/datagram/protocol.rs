@@ -3,7 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::udp::transport::DatagramTransport;
+use crate::datagram::addr::DatagramAddr;
+use crate::datagram::transport::DatagramTransport;
 
 /// What is called with the datagrams that an endpoint receives. asyncio: `DatagramProtocol`.
 ///
@@ -16,6 +17,9 @@ use crate::udp::transport::DatagramTransport;
 /// **A method of a [`DatagramTransport`] never calls a protocol.** It changes something; the protocol is told when the call
 /// that is running returns, or, if none is, at the loop's next turn. (asyncio calls `pause_writing` and `error_received` inside
 /// `sendto`.) What has changed back by then is not told.
+///
+/// The parameter is the [kind of addresses](DatagramAddr): those of UDP if it is not given, `std::os::unix::net::SocketAddr` for
+/// Unix sockets.
 ///
 /// A method that panics ends its endpoint: it is aborted, the panic goes to the loop's exception handler, and
 /// [`connection_lost`](DatagramProtocol::connection_lost) is called with an error.
@@ -47,26 +51,27 @@ use crate::udp::transport::DatagramTransport;
 /// # }).unwrap().unwrap();
 /// ```
 #[allow(unused_variables, reason = "named for the documentation")]
-pub trait DatagramProtocol: 'static {
+pub trait DatagramProtocol<A: DatagramAddr = SocketAddr>: 'static {
     /// The endpoint is there. Nothing is received before this returns.
-    fn connection_made(&mut self, transport: &DatagramTransport) {}
+    fn connection_made(&mut self, transport: &DatagramTransport<A>) {}
 
     /// A datagram has arrived, whole; it may be empty. It is lent for the length of the call, out of the loop's own buffer.
-    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: SocketAddr) {}
+    fn datagram_received(&mut self, transport: &DatagramTransport<A>, data: &[u8], from: A) {}
 
-    /// Sending or receiving failed: a [`DatagramError`](crate::DatagramError). The endpoint goes on. On a connected endpoint,
-    /// it may be the answer to a datagram of long before: `ConnectionRefused`, nobody has that port.
+    /// Sending or receiving failed: a [`DatagramError`](crate::DatagramError). The endpoint goes on. On a connected endpoint of UDP,
+    /// it may be the answer to a datagram of long before: `ConnectionRefused`, nobody has that port. On one of Unix sockets it
+    /// may also be a datagram of more than 256 KiB that has arrived and is lost: `InvalidData`.
     ///
     /// Of more than 16 failures that wait to be told the oldest are left out.
-    fn error_received(&mut self, transport: &DatagramTransport, error: io::Error) {}
+    fn error_received(&mut self, transport: &DatagramTransport<A>, error: io::Error) {}
 
     /// More is queued than the [high water mark](DatagramTransport::set_write_buffer_limits): one should send no more.
-    fn pause_writing(&mut self, transport: &DatagramTransport) {}
+    fn pause_writing(&mut self, transport: &DatagramTransport<A>) {}
 
     /// The queue is down at the low water mark again.
-    fn resume_writing(&mut self, transport: &DatagramTransport) {}
+    fn resume_writing(&mut self, transport: &DatagramTransport<A>) {}
 
     /// The endpoint is closed, and so is its descriptor. An error says that this was not asked for: the loop was closed
     /// ([`LoopClosed`](rondel_loop::LoopClosed)), or a method has panicked.
-    fn connection_lost(&mut self, transport: &DatagramTransport, error: Option<io::Error>) {}
+    fn connection_lost(&mut self, transport: &DatagramTransport<A>, error: Option<io::Error>) {}
 }

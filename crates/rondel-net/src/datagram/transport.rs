@@ -13,10 +13,10 @@ use std::task::{Poll, Waker};
 use rondel_executor::Callback;
 use rondel_loop::{Flush, LocalLoop, Registration};
 
+use crate::datagram::addr::{DatagramAddr, Room};
+use crate::datagram::error::{Attempt, DatagramError};
+use crate::datagram::queue::{HEADER, Queue};
 use crate::error::WriteError;
-use crate::udp::error::{Attempt, DatagramError};
-use crate::udp::queue::{HEADER, Queue};
-use crate::udp::sys::BATCH;
 
 /// Water marks and hard limit unless set.
 const HIGH: usize = 64 * 1024;
@@ -26,6 +26,8 @@ const HARD: usize = 16 * 1024 * 1024;
 const FAILURES: usize = 16;
 /// So much is sent at once, though the turn is not over.
 const SENT_AT_ONCE: usize = 64 * 1024;
+/// So many are sent at once, though the turn is not over: as many as one system call takes.
+const BATCH: usize = 32;
 /// How many system calls one attempt to send the queue makes at most.
 const BATCHES: usize = 16;
 
@@ -38,10 +40,10 @@ const BATCHES: usize = 16;
 /// It does not know its protocol's type, and is as large as a pointer: clone it freely. The endpoint does not end with the last
 /// clone; it ends when it is closed. `!Send`.
 ///
-/// Made by [`create_datagram_endpoint`](crate::create_datagram_endpoint), where there is an example.
-#[derive(Clone)]
-pub struct DatagramTransport {
-    pub(super) core: Rc<Core>,
+/// Made by `create_datagram_endpoint` for UDP and by `create_unix_datagram_endpoint` for Unix sockets, which are two types by
+/// the [kind of their addresses](DatagramAddr): `DatagramTransport` alone is that of UDP.
+pub struct DatagramTransport<A: DatagramAddr = SocketAddr> {
+    pub(super) core: Rc<Core<A>>,
 }
 
 /// How far an endpoint has come. Only ever forwards.
@@ -63,15 +65,19 @@ struct Limits {
     hard: usize,
 }
 
-pub(super) struct Core {
+pub(crate) struct Core<A: DatagramAddr> {
     pub(super) local: LocalLoop,
-    /// Shared, so that it is not borrowed while it is used. None when the endpoint is lost.
-    registration: RefCell<Option<Rc<Registration>>>,
+    /// None when the endpoint is lost.
+    registration: RefCell<Option<Registration>>,
     /// Where everything is sent to, if not to several.
-    remote: Option<SocketAddr>,
+    remote: Option<A>,
     /// Whether the socket is connected to it, and needs no address.
     connected: bool,
-    queue: RefCell<Queue>,
+    queue: RefCell<Queue<A>>,
+    /// What the first in the queue waits for, if the socket does not tell.
+    room: RefCell<Option<A::Room>>,
+    /// Let go of when the endpoint is lost.
+    held: RefCell<Option<A::Held>>,
     limits: Cell<Limits>,
     phase: Cell<Phase>,
     /// Whether the protocol knows that it should pause.
@@ -89,18 +95,21 @@ pub(super) struct Core {
     wait_closed: RefCell<Vec<Waker>>,
 }
 
-impl Core {
-    pub(super) fn new(
+impl<A: DatagramAddr> Core<A> {
+    pub(crate) fn new(
         registration: Registration,
-        remote: Option<SocketAddr>,
+        remote: Option<A>,
         connected: bool,
+        held: A::Held,
     ) -> Rc<Self> {
         Rc::new(Self {
             local: registration.local_loop().clone(),
-            registration: RefCell::new(Some(Rc::new(registration))),
+            registration: RefCell::new(Some(registration)),
             remote,
             connected,
             queue: RefCell::default(),
+            room: RefCell::default(),
+            held: RefCell::new(Some(held)),
             limits: Cell::new(Limits {
                 low: LOW,
                 high: HIGH,
@@ -122,12 +131,13 @@ impl Core {
         self.phase.get()
     }
 
-    pub(super) fn registration(&self) -> Option<Rc<Registration>> {
+    /// A share, so that nothing is borrowed while it is used.
+    pub(super) fn registration(&self) -> Option<Registration> {
         self.registration.borrow().clone()
     }
 
-    pub(super) const fn remote(&self) -> Option<SocketAddr> {
-        self.remote
+    pub(super) fn remote(&self) -> Option<A> {
+        self.remote.clone()
     }
 
     fn queued(&self) -> usize {
@@ -156,14 +166,16 @@ impl Core {
         }
     }
 
-    fn send(self: &Rc<Self>, bytes: &[u8], to: Option<SocketAddr>) -> Result<bool, WriteError> {
+    fn send(self: &Rc<Self>, bytes: &[u8], to: Option<A>) -> Result<bool, WriteError> {
         if self.phase() != Phase::Open {
             return Err(WriteError::Closed);
         }
-        let to = match (to, self.remote) {
-            (Some(to), Some(remote)) if to != remote => {
+        let to = match (to, &self.remote) {
+            (Some(to), Some(remote)) if !to.is_same(remote) => {
                 return Err(WriteError::Io(invalid(format!(
-                    "an endpoint for {remote} cannot send to {to}"
+                    "an endpoint for {} cannot send to {}",
+                    remote.name(),
+                    to.name()
                 ))));
             }
             (None, None) => {
@@ -172,8 +184,11 @@ impl Core {
                 )));
             }
             _ if self.connected => None,
-            (to, remote) => to.or(remote),
+            (to, remote) => to.or_else(|| remote.clone()),
         };
+        if let Some(to) = &to {
+            to.check().map_err(WriteError::Io)?;
+        }
         let (queued, limits) = (self.queued(), self.limits.get());
         if queued + bytes.len() + HEADER > limits.hard {
             return Err(WriteError::Full {
@@ -201,6 +216,9 @@ impl Core {
 
     /// Whether the system takes nothing for now; it says when it does again.
     fn is_blocked(&self) -> bool {
+        if let Some(room) = &*self.room.borrow() {
+            return !room.is_there();
+        }
         self.registration()
             .is_none_or(|registration| !registration.ready().is_writable())
     }
@@ -216,13 +234,33 @@ impl Core {
         let Some(registration) = self.registration() else {
             return;
         };
+        if self.awaits_room() {
+            return;
+        }
         for _ in 0..BATCHES {
             if self.queue.borrow().is_empty() {
                 break;
             }
             // Nothing but a system call happens in there.
-            let sent = registration.try_write(|fd| self.queue.borrow().send_some(fd));
+            let sent = registration.try_write(|fd| {
+                let queue = self.queue.borrow();
+                match queue.send_some(fd) {
+                    Err(error)
+                        if error.kind() == io::ErrorKind::WouldBlock
+                            && queue.first_to().is_some()
+                            && A::lacks_room(fd) =>
+                    {
+                        Ok(0)
+                    }
+                    sent => sent,
+                }
+            });
             match sent {
+                Ok(0) => match self.watch_for_room() {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => self.first_failed(error),
+                },
                 Ok(count) => {
                     self.retried.set(false);
                     self.queue.borrow_mut().advance(count);
@@ -243,12 +281,44 @@ impl Core {
         }
     }
 
+    /// Whether the first one waits for its receiver.
+    fn awaits_room(&self) -> bool {
+        let Some(room) = self.room.take() else {
+            return false;
+        };
+        let waits = !room.is_there();
+        if waits {
+            self.room.replace(Some(room));
+        }
+        waits
+    }
+
+    /// The receiver of the first one takes nothing for now. Returns whether it does by now.
+    #[cold]
+    fn watch_for_room(&self) -> io::Result<bool> {
+        let to = self.queue.borrow().first_to().cloned();
+        let Some(to) = to else {
+            return Ok(true);
+        };
+        let room = to.room(&self.local)?;
+        let attendant = self.attendant.borrow().clone();
+        if let Some(attendant) = attendant.and_then(|attendant| attendant.upgrade()) {
+            room.set_callback(attendant);
+        }
+        let is_there = room.is_there();
+        if !is_there {
+            self.room.replace(Some(room));
+        }
+        Ok(is_there)
+    }
+
     /// The first of the queue was not sent.
     #[cold]
     fn first_failed(&self, error: io::Error) {
-        let to = self.queue.borrow().first_to().or(self.remote);
+        let to = self.queue.borrow().first_to().cloned();
+        let to = to.or_else(|| self.remote());
         // What a peer has answered to an earlier one comes out here, too: then the first is tried once more.
-        if !self.connected || !is_answer(&error) || self.retried.replace(true) {
+        if !A::ECHOES || !self.connected || !is_answer(&error) || self.retried.replace(true) {
             self.retried.set(false);
             self.queue.borrow_mut().advance(1);
         }
@@ -331,8 +401,9 @@ impl Core {
     pub(super) fn set_lost(&self) {
         self.phase.set(Phase::Lost);
         self.queue.borrow_mut().clear();
-        let registration = self.registration.take();
-        drop(registration);
+        let (room, registration) = (self.room.take(), self.registration.take());
+        let held = self.held.take();
+        drop((room, registration, held));
     }
 
     pub(super) fn wake_closed(&self) {
@@ -342,7 +413,7 @@ impl Core {
     }
 }
 
-impl Flush for Core {
+impl<A: DatagramAddr> Flush for Core<A> {
     fn flush(self: Rc<Self>) {
         self.flush_due.set(false);
         self.send_queued();
@@ -358,11 +429,11 @@ fn is_answer(error: &io::Error) -> bool {
     )
 }
 
-pub(super) fn invalid(why: impl Into<String>) -> io::Error {
+pub(crate) fn invalid(why: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why.into())
 }
 
-impl DatagramTransport {
+impl<A: DatagramAddr> DatagramTransport<A> {
     /// Accepts a datagram whole, to be sent to `to`, behind those that are queued; an empty one, too.
     ///
     /// `true` if more is queued now than the [high water mark](DatagramTransport::set_write_buffer_limits), or has been and the
@@ -375,9 +446,9 @@ impl DatagramTransport {
     /// # Errors
     /// Nothing was accepted: [`WriteError::Full`] if more would be queued than the
     /// [hard limit](DatagramTransport::set_hard_limit) allows, [`WriteError::Closed`]; [`WriteError::Io`], of kind
-    /// `InvalidInput`, if the endpoint has a remote address and this is another.
+    /// `InvalidInput`, if the endpoint has a remote address and this is another, or if it is that of a Unix socket without a name.
     #[doc(alias = "sendto")]
-    pub fn send_to(&self, bytes: &[u8], to: impl Into<SocketAddr>) -> Result<bool, WriteError> {
+    pub fn send_to(&self, bytes: &[u8], to: impl Into<A>) -> Result<bool, WriteError> {
         self.core.send(bytes, Some(to.into()))
     }
 
@@ -488,7 +559,7 @@ impl DatagramTransport {
 
     /// Where everything is sent to, if the endpoint has one such address. asyncio: `get_extra_info("peername")`.
     #[doc(alias = "get_extra_info")]
-    pub fn peer_addr(&self) -> Option<SocketAddr> {
+    pub fn peer_addr(&self) -> Option<A> {
         self.core.remote()
     }
 
@@ -496,8 +567,8 @@ impl DatagramTransport {
     ///
     /// # Errors
     /// What the system says; `NotConnected` if it is closed.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.with_fd(|fd| Ok(rustix::net::getsockname(fd)?.try_into()?))
+    pub fn local_addr(&self) -> io::Result<A> {
+        self.with_fd(A::local)
     }
 
     /// Calls `look` with the socket, for its options; see `SockRef` in the crate `socket2`. asyncio:
@@ -514,7 +585,15 @@ impl DatagramTransport {
     }
 }
 
-impl fmt::Debug for DatagramTransport {
+impl<A: DatagramAddr> Clone for DatagramTransport<A> {
+    fn clone(&self) -> Self {
+        Self {
+            core: Rc::clone(&self.core),
+        }
+    }
+}
+
+impl<A: DatagramAddr> fmt::Debug for DatagramTransport<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DatagramTransport")
             .field("local_addr", &self.local_addr().ok())

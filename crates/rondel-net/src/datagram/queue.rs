@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
-use crate::udp::sys;
+use crate::datagram::addr::DatagramAddr;
 
 /// What a datagram counts beside its bytes, so that empty ones are not for nothing. asyncio's value.
 pub(super) const HEADER: usize = 8;
@@ -14,22 +13,32 @@ pub(super) const HEADER: usize = 8;
 const KEPT: usize = 64 * 1024;
 
 /// Datagrams in order, their bytes behind each other.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
+#[derive(Debug)]
+pub(super) struct Queue<A> {
     bytes: Vec<u8>,
     /// Where the first one begins: what is before has been sent.
     start: usize,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Entry<A>>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
+#[derive(Debug)]
+struct Entry<A> {
     len: usize,
     /// None: the connected peer.
-    to: Option<SocketAddr>,
+    to: Option<A>,
 }
 
-impl Queue {
+impl<A> Default for Queue<A> {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            start: 0,
+            entries: VecDeque::new(),
+        }
+    }
+}
+
+impl<A: DatagramAddr> Queue<A> {
     /// What all that is queued counts.
     pub(super) fn size(&self) -> usize {
         self.bytes.len() - self.start + HEADER * self.entries.len()
@@ -44,11 +53,11 @@ impl Queue {
     }
 
     /// Who the first one is for.
-    pub(super) fn first_to(&self) -> Option<SocketAddr> {
-        self.entries.front()?.to
+    pub(super) fn first_to(&self) -> Option<&A> {
+        self.entries.front()?.to.as_ref()
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8], to: Option<SocketAddr>) {
+    pub(super) fn push(&mut self, bytes: &[u8], to: Option<A>) {
         // Moved only when half of it is behind, so that each byte is moved once at most.
         if self.start > self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
@@ -80,23 +89,22 @@ impl Queue {
     }
 
     /// The datagrams, in order.
-    fn iter(&self) -> impl Iterator<Item = (&[u8], Option<SocketAddr>)> {
+    fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&A>)> {
         let mut rest = &self.bytes[self.start..];
         self.entries.iter().map(move |entry| {
             let (bytes, behind) = rest.split_at(entry.len);
             rest = behind;
-            (bytes, entry.to)
+            (bytes, entry.to.as_ref())
         })
     }
 
     /// Sends some of what is queued, at least one. An error belongs to the first.
     pub(super) fn send_some(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         if self.entries.len() == 1 {
-            let entry = self.entries[0];
-            sys::send(fd, &self.bytes[self.start..], entry.to)?;
+            A::send(fd, &self.bytes[self.start..], self.first_to())?;
             return Ok(1);
         }
-        sys::send_many(fd, self.iter())
+        A::send_many(fd, self.iter())
     }
 }
 
@@ -104,6 +112,7 @@ impl Queue {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::net::SocketAddr;
 
     #[derive(Clone, Debug)]
     enum Step {
@@ -147,8 +156,11 @@ mod tests {
                 let size: usize = model.iter().map(|(bytes, _)| bytes.len() + HEADER).sum();
                 prop_assert_eq!(queue.size(), size);
                 prop_assert_eq!(queue.len(), model.len());
-                prop_assert_eq!(queue.first_to(), model.front().and_then(|(_, to)| *to));
-                let queued: Vec<_> = queue.iter().map(|(bytes, to)| (bytes.to_vec(), to)).collect();
+                prop_assert_eq!(queue.first_to(), model.front().and_then(|(_, to)| to.as_ref()));
+                let queued: Vec<_> = queue
+                    .iter()
+                    .map(|(bytes, to)| (bytes.to_vec(), to.copied()))
+                    .collect();
                 prop_assert_eq!(queued, Vec::from(model.clone()));
                 prop_assert!(queue.start <= queue.bytes.len());
             }
@@ -157,7 +169,7 @@ mod tests {
 
     #[test]
     fn an_empty_queue_gives_its_memory_back_and_a_long_lived_one_does_not_grow() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::<SocketAddr>::default();
         for _ in 0..10_000 {
             queue.push(&[7; 1000], None);
             queue.push(&[8; 1000], None);
