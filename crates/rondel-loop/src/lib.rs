@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// One file lifts this: the signal handler (`signal/disposition.rs`).
+// Three files lift this: the signal handlers (`signal/disposition.rs`, `watchdog/stack/capture.rs`) and what other threads see of what
+// runs (`overseer/published.rs`).
 #![deny(unsafe_code)]
 
 mod blocking;
@@ -61,6 +62,7 @@ pub use time::{
 };
 pub use timer::TimerHandle;
 pub use watchdog::options::{Blocked, Watchdog};
+pub use watchdog::stack::{Stack, StackFrame};
 
 /// The layer below that runs tasks: what of it shows up here.
 pub use rondel_executor::{

@@ -1,6 +1,7 @@
 //! The watchdog: says that a loop is blocked while it is, and by what.
 
 pub(crate) mod options;
+pub(crate) mod stack;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -15,6 +16,7 @@ use crate::overseer::published::{Published, Seen};
 use crate::report::{Level, report};
 use crate::state::State;
 use options::{Blocked, Watchdog};
+use stack::{Stack, ThreadNumber};
 
 /// How often a loop that runs is looked at, as a part of its limit; and the bounds of that.
 const LOOKS: u32 = 4;
@@ -25,7 +27,8 @@ const QUIET: Duration = Duration::from_secs(10);
 
 impl LocalLoop {
     /// Sets a watchdog, which reports, while it is so, that one task or callback keeps the loop from going on; `None`: none.
-    /// Default: one in debug builds, none in release builds; `RONDEL_WATCHDOG=1` and `RONDEL_WATCHDOG=0` decide for both.
+    /// Default: one in debug builds, none in release builds; `RONDEL_WATCHDOG=1` and `RONDEL_WATCHDOG=0` decide for both, and
+    /// `RONDEL_WATCHDOG=stack` sets one that shows the [stack](Watchdog::stack), too.
     ///
     /// One thread, `rondel-watchdog`, looks at all loops of the process now and then; it begins when the first of them runs, and
     /// ends with the last. For a loop it costs a few stores an entry, no system call and no reading of the clock. asyncio
@@ -69,6 +72,7 @@ struct Watched {
     published: Arc<Published>,
     watchdog: Watchdog,
     thread: Option<String>,
+    number: ThreadNumber,
     track: Mutex<Track>,
 }
 
@@ -118,6 +122,7 @@ impl Leash {
             published,
             watchdog,
             thread: thread::current().name().map(ToOwned::to_owned),
+            number: ThreadNumber::current(),
             track: Mutex::default(),
         });
         let mut watches = watches();
@@ -195,7 +200,10 @@ impl Watched {
             self.track().seen = None;
             return false;
         };
-        if let Some(blocked) = self.judge(&seen, now) {
+        if let Some(mut blocked) = self.judge(&seen, now) {
+            if self.watchdog.stack {
+                blocked.stack = Some(self.stack(&seen));
+            }
             self.report(&blocked);
         }
         true
@@ -233,7 +241,18 @@ impl Watched {
             site: seen.site,
             for_at_least,
             unreported: std::mem::take(&mut track.unreported),
+            stack: None,
         })
+    }
+
+    /// The stack of what blocks the loop.
+    fn stack(&self, seen: &Seen) -> Stack {
+        let stack = Stack::of(self.number);
+        // Looked at again: else it may be that of whatever ran next.
+        match self.published.look() {
+            Some(now) if now.turn == seen.turn => stack,
+            _ => Stack::none("the loop has gone on meanwhile".to_owned()),
+        }
     }
 
     fn report(&self, blocked: &Blocked) {
@@ -256,6 +275,7 @@ mod tests {
             published: Arc::default(),
             watchdog: Watchdog::new().limit(limit),
             thread: None,
+            number: ThreadNumber::current(),
             track: Mutex::default(),
         }
     }
