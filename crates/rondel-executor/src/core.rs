@@ -25,6 +25,7 @@ use crate::claim::{Claims, LocalClaims};
 use crate::cleanup::{CleanupLimit, Scope};
 use crate::home::HomeCell;
 use crate::inbox::{Inbox, Notify};
+use crate::late_wake::Watch;
 use crate::lost::{Lost, Sink};
 use crate::observer::Observer;
 use crate::ready_queue::ReadyQueue;
@@ -73,6 +74,8 @@ pub(crate) struct Hooks {
     pub(crate) task_factory: Option<TaskFactory>,
     /// Is told of every entry.
     pub(crate) observer: Option<Rc<dyn Observer>>,
+    /// Is told of wakes after the close.
+    pub(crate) late_wakes: Option<Arc<Watch>>,
 }
 
 /// What has panicked, for the report: its site, or who knows it.
@@ -106,6 +109,8 @@ pub(crate) struct Local {
     /// The callback that has just panicked.
     pub(crate) panicked: Cell<Option<Culprit>>,
     pub(crate) closed: Cell<bool>,
+    /// Whether polling is not as usual: the executor is closed, or wakes after that are to be told of.
+    pub(crate) odd: Cell<bool>,
     /// Whether somebody is told of every entry.
     pub(crate) observed: Cell<bool>,
     /// Whether that one wants accounts of tasks.
@@ -137,6 +142,7 @@ impl Core {
                 main: RefCell::default(),
                 panicked: Cell::default(),
                 closed: Cell::new(false),
+                odd: Cell::new(false),
                 observed: Cell::new(false),
                 accounts: Cell::new(false),
                 cancelled: Cell::new(0),
@@ -369,6 +375,11 @@ impl Local {
         if header.has(Header::EXTRAS) {
             // Bound first: dropping extras may run foreign destructors, which must not find the map borrowed.
             let gone = self.extras.borrow_mut().remove(&header.id());
+            if let Some(fate) = gone.as_ref().and_then(|extras| extras.fate.as_ref())
+                && !self.closed.get()
+            {
+                fate.end();
+            }
             drop(gone);
         }
     }

@@ -278,6 +278,7 @@ impl Executor {
             return Closed::default();
         }
         local.closed.set(true);
+        local.odd.set(true);
         local.unusual.set(true);
         let leaked_before = core.leaked.load(Ordering::Relaxed);
         let cancelled = local.alive();
@@ -297,6 +298,9 @@ impl Executor {
         }
         local.turning.set(false);
         let hooks = local.hooks.take();
+        if let Some(watch) = &hooks.late_wakes {
+            watch.close();
+        }
         drop(hooks);
         Closed {
             cancelled: cancelled - stranded,

@@ -1,13 +1,18 @@
 //! Debug mode: what is slow, what waits too long, what was left open.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
+use rondel_executor::LateWakeHandler;
 use rondel_sync::label;
 
 use crate::local::LocalLoop;
 use crate::notice::Notice;
 use crate::overseer::{Modes, Overseer};
+use crate::report::{Level, report};
 use crate::state::State;
 
 /// From when on an entry counts as slow, unless set. asyncio's default.
@@ -15,13 +20,17 @@ pub(crate) const SLOW: Duration = Duration::from_millis(100);
 
 /// At most so many tasks are named when a loop closes on them.
 const NAMED_AT_CLOSE: usize = 10;
+/// And so many of those that are woken after that.
+const NAMED_LATE: usize = 10;
 
 impl LocalLoop {
     /// Turns debug mode on or off; `RONDEL_DEBUG=1` turns it on from the start. asyncio: `set_debug`.
     ///
     /// It [notices](crate::Notice) tasks and callbacks that run for long without giving way, a ready queue that is too long,
     /// and what is still open when the loop is closed; it keeps [accounts](LocalLoop::set_accounts); and
-    /// what it notices goes to standard error, or to [a handler](LocalLoop::set_notice_handler). It costs two readings of the
+    /// what it notices goes to standard error, or to [a handler](LocalLoop::set_notice_handler). A task that somebody wakes after
+    /// its loop was closed on it is reported as well, once, where the loop's reports go without a handler: there is nobody left
+    /// to call one. It costs two readings of the
     /// clock and an entry in a table for each task, cheap enough for staging; a loop without it pays nothing. Called
     /// from inside, it takes effect with the next entry.
     ///
@@ -80,6 +89,7 @@ impl State {
         if modes == self.modes.get() || self.closed.get() {
             return;
         }
+        let debug_changes = modes.debug != self.modes.get().debug;
         self.modes.set(modes);
         let overseer = self.overseer();
         overseer.set_modes(modes);
@@ -89,8 +99,12 @@ impl State {
         }
         self.timed.set(modes.timed());
         let observer = modes.any().then(|| Rc::clone(overseer) as _);
-        let before = self.executor.spawner().set_observer(observer);
+        let spawner = self.executor.spawner();
+        let before = spawner.set_observer(observer);
         drop(before);
+        if debug_changes {
+            spawner.set_late_wake_handler(modes.debug.then(late_wake_handler));
+        }
         if self.in_batch.get() {
             // The batch that is running was begun in the old mode.
             self.mode_changed.set(true);
@@ -128,4 +142,26 @@ impl State {
             });
         }
     }
+}
+
+/// Says on whatever thread it is that a task is woken whose loop has gone.
+fn late_wake_handler() -> LateWakeHandler {
+    let told = AtomicUsize::new(0);
+    Arc::new(move |late| {
+        let told = told.fetch_add(1, Ordering::Relaxed);
+        if told > NAMED_LATE {
+            return;
+        }
+        let thread = thread::current();
+        let by = thread.name().unwrap_or("without a name");
+        let late = format_args!("{late} was woken after its loop was closed, by the thread {by:?}");
+        if told < NAMED_LATE {
+            report(Level::Warning, &late);
+        } else {
+            report(
+                Level::Warning,
+                &format_args!("{late}; what else comes too late there is not reported"),
+            );
+        }
+    })
 }

@@ -362,3 +362,72 @@ fn figures_tell_how_long_jobs_waited_for_a_thread() {
     assert!(waited >= Duration::from_millis(5), "{waited:?}");
     assert!(metrics.to_string().contains("2 jobs begun"));
 }
+
+/// Run in a process of its own by the test below.
+#[test]
+fn a_program_with_a_thread_that_comes_late() {
+    if std::env::var_os("RONDEL_TEST_PROGRAM").is_none() {
+        return;
+    }
+    let (send, wakers) = mpsc::channel();
+    let mut lp = EventLoop::new().unwrap();
+    lp.run_until_complete(async {
+        for number in 0..12 {
+            let send = send.clone();
+            spawn(std::future::poll_fn(move |cx| {
+                send.send(cx.waker().clone()).unwrap();
+                std::task::Poll::<()>::Pending
+            }))
+            .set_name(format!("left behind {number}"));
+        }
+        yield_now().await;
+    })
+    .unwrap();
+    drop((lp, send));
+    let late = std::thread::Builder::new().name("latecomer".into());
+    let late = late.spawn(move || {
+        for waker in wakers {
+            waker.wake_by_ref();
+            waker.wake();
+        }
+    });
+    late.unwrap().join().unwrap();
+}
+
+#[test]
+fn who_wakes_tasks_of_a_loop_that_has_gone_is_reported() {
+    let stderr = |debug: &str| {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "a_program_with_a_thread_that_comes_late",
+                "--nocapture",
+            ])
+            .env("RONDEL_TEST_PROGRAM", "1")
+            .env("RONDEL_DEBUG", debug)
+            .env("RONDEL_WATCHDOG", "0")
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let text = stderr("1");
+    let late: Vec<_> = text
+        .lines()
+        .filter(|line| line.contains("after its loop was closed"))
+        .collect();
+    assert_eq!(late.len(), 11, "ten, and that there are more: {text}");
+    assert!(
+        late[0].starts_with("rondel: \"left behind 0\" spawned at "),
+        "{text}"
+    );
+    assert!(
+        late[0].contains("debug.rs") && late[0].ends_with("by the thread \"latecomer\""),
+        "{text}"
+    );
+    assert!(
+        late[10].ends_with("what else comes too late there is not reported"),
+        "{text}"
+    );
+    assert_eq!(stderr("0"), "");
+}

@@ -21,6 +21,7 @@ use pin_project_lite::pin_project;
 use crate::claim::Claim;
 use crate::context::{self, Polling, Turn, announce};
 use crate::core::{Core, Local};
+use crate::late_wake::Passed;
 use crate::lost::Lost;
 use crate::site::Site;
 use crate::task::account::Account;
@@ -236,11 +237,21 @@ pub(super) fn drive<F: Future>(
     mut future: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<F::Output>> {
-    if !header.is_plain(Header::CANCEL) || local.closed.get() {
+    let (passed, wary, mut wary_cx);
+    let mut cx = cx;
+    if !header.is_plain(Header::CANCEL) || local.odd.get() {
         if local.closed.get() || (header.has(Header::CANCEL) && !postponed(header, local, cx)) {
             return Poll::Ready(drop_cancelled(header, local, future));
         }
         header.label(Waits::NOTHING, 0);
+        if local.odd.get() {
+            passed = Passed::new(cx.waker(), header);
+            wary = passed.waker();
+            wary_cx = Context::from_waker(&wary);
+            // SAFETY: a longer lifetime for the context, which nobody sees but the poll below: that one is written for every
+            // lifetime, so that nothing of it can be kept, and it returns before what the context borrows goes.
+            cx = unsafe { extend(&mut wary_cx) };
+        }
     }
     let Some(running) = future.as_mut().as_pin_mut() else {
         unreachable!("a task whose future is gone is cleaning up or finished");
@@ -261,6 +272,13 @@ pub(super) fn drive<F: Future>(
             Poll::Ready(None)
         }
     }
+}
+
+/// # Safety
+/// The context must not be used once what it really borrows is gone.
+const unsafe fn extend<'a, 'long>(cx: &'a mut Context<'_>) -> &'a mut Context<'long> {
+    // SAFETY: the caller vouches for the lifetime, nothing else changes.
+    unsafe { std::mem::transmute::<&'a mut Context<'_>, &'a mut Context<'long>>(cx) }
 }
 
 /// Whether the drop has to wait, because a part of the future is shielded.
@@ -350,6 +368,11 @@ fn call_back(header: &Header, local: &Local) {
     let (done, watchers, _scope) = local
         .extras(header, |extras| {
             extras.awaited_by = Vec::new();
+            if let Some(fate) = extras.fate.take()
+                && !local.closed.get()
+            {
+                fate.end();
+            }
             (
                 std::mem::take(&mut extras.done),
                 std::mem::take(&mut extras.watchers),
