@@ -182,10 +182,14 @@ impl<P, M> Crowd<P, M> {
 
     /// Ends a turn: the member leaves, and its place is free.
     pub(crate) fn release(&self, turn: Turn<P>) -> P {
+        self.release_with(turn).0
+    }
+
+    /// The same, with what was said about it.
+    pub(crate) fn release_with(&self, turn: Turn<P>) -> (P, M) {
         let Turn { key, member, waker } = turn;
         let about = self.slots.borrow_mut().free(key, waker);
-        drop(about);
-        member
+        (member, about)
     }
 
     /// The keys of all, in the order of their arrival.
@@ -197,6 +201,19 @@ impl<P, M> Crowd<P, M> {
             .collect();
         keys.sort_unstable_by_key(|(arrived, _)| *arrived);
         keys.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// What is to be said about a member; `None` if it has left.
+    pub(crate) fn about_of(&self, key: Key) -> Option<M>
+    where
+        M: Clone,
+    {
+        let slots = self.slots.borrow();
+        let slot = slots.slots.get(key.index())?;
+        match &slot.state {
+            State::Taken(taken) if slot.wake.key() == key => Some(taken.about.clone()),
+            _ => None,
+        }
     }
 
     /// What is to be said about each, in the order of their arrival.
@@ -216,6 +233,12 @@ impl<P, M> Crowd<P, M> {
     /// The end: gives back all members in the order of their arrival, and lets go of the owner's waker. Wakes do nothing
     /// from here on, whoever still holds one.
     pub(crate) fn clear(&self) -> Vec<P> {
+        let members = self.clear_with();
+        members.into_iter().map(|(member, _)| member).collect()
+    }
+
+    /// The same, each with what was said about it.
+    pub(crate) fn clear_with(&self) -> Vec<(P, M)> {
         let slots = std::mem::take(&mut self.slots.borrow_mut().slots);
         {
             let mut left = self.slots.borrow_mut();
@@ -226,7 +249,10 @@ impl<P, M> Crowd<P, M> {
         let mut members: Vec<_> = slots
             .into_iter()
             .filter_map(|slot| match slot.state {
-                State::Taken(taken) => taken.member.map(|(member, _)| (taken.arrived, member)),
+                State::Taken(taken) => {
+                    let (member, _) = taken.member?;
+                    Some((taken.arrived, (member, taken.about)))
+                }
                 State::Free(..) => None,
             })
             .collect();

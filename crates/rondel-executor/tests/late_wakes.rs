@@ -73,7 +73,8 @@ fn a_task_that_the_close_ended_is_told_of_once() {
     assert!(words(&told).is_empty(), "nobody has woken them");
     for _ in 0..2 {
         wakers[0].wake_by_ref();
-        wakers[0].clone().wake();
+        let another = wakers[0].clone();
+        another.wake();
     }
     thread::spawn(move || wakers.into_iter().for_each(Waker::wake))
         .join()

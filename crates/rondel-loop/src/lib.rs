@@ -66,8 +66,8 @@ pub use watchdog::stack::{Stack, StackFrame};
 
 /// The layer below that runs tasks: what of it shows up here.
 pub use rondel_executor::{
-    Account, CancelToken, Handle, JoinError, NewTask, NoTask, RemoteError, RemoteTask, Running,
-    Task, TaskFactory, TaskId, TaskInfo, TaskLocal, TaskLocals, Waits,
+    Account, CancelToken, ChildInfo, Handle, JoinError, NewTask, NoTask, RemoteError, RemoteTask,
+    Running, Task, TaskFactory, TaskId, TaskInfo, TaskLocal, TaskLocals, Waits,
 };
 /// The layer below that waits for descriptors: what of it shows up here.
 pub use rondel_poll::{Selector, SourceKind};

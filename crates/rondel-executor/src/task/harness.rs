@@ -410,9 +410,13 @@ pub(super) fn report_panic(header: &Header, local: &Local) {
 
 #[cold]
 fn report_untaken(header: &Header, local: &Local) {
-    let payload = local.extras(header, |extras| extras.panic.take()).flatten();
-    if let Some(payload) = payload {
-        let lost = Lost::task_panicked(TaskInfo::of(header, local), payload);
+    let taken = local.extras(header, |extras| (extras.panic.take(), extras.origin.take()));
+    if let Some((Some(payload), origin)) = taken {
+        let groups = origin.map_or_else(Vec::new, |origin| origin.of(&*payload));
+        let lost = Lost {
+            groups,
+            ..Lost::task_panicked(TaskInfo::of(header, local), payload)
+        };
         within(header, local, || local.report(lost));
     }
 }

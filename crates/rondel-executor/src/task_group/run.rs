@@ -19,12 +19,14 @@ use std::thread;
 use pin_project_lite::pin_project;
 
 use super::board;
+use super::info::ChildInfo;
+use super::lineage::{Seat, chain_of, note};
 use super::member::Ended;
 use super::{Boxed, Shared, TaskGroup};
 use crate::cancellable::Cancellable;
 use crate::cleanup::{Scope, leave};
 use crate::context;
-use crate::crowd::Turn;
+use crate::crowd::{Key, Turn};
 use crate::error_group::{ErrorGroup, GroupError};
 use crate::lost::Lost;
 use crate::wait::Waits;
@@ -49,7 +51,8 @@ pin_project! {
 /// What went wrong so far.
 struct Failures<E> {
     errors: Vec<E>,
-    panic: Option<Box<dyn Any + Send>>,
+    /// With the chain of children that it came through.
+    panic: Option<(Box<dyn Any + Send>, Vec<ChildInfo>)>,
     stopping: bool,
     /// Stopping has cut somebody short.
     cut: bool,
@@ -58,8 +61,8 @@ struct Failures<E> {
 /// Dropped before it could go on in the caller, a panic has no other way out.
 impl<E> Drop for Failures<E> {
     fn drop(&mut self) {
-        if let Some(payload) = self.panic.take() {
-            Lost::report_panic(payload);
+        if let Some((payload, chain)) = self.panic.take() {
+            Lost::report_panic(payload, chain);
         }
     }
 }
@@ -111,7 +114,8 @@ where
         shared.closed.set(true);
         ready!(scope.poll_done(cx));
         let failures = this.failures;
-        if let Some(payload) = failures.panic.take() {
+        if let Some((payload, chain)) = failures.panic.take() {
+            note(&*payload, chain);
             resume_unwind(payload);
         }
         Poll::Ready(
@@ -135,7 +139,7 @@ struct Polling<'p, 'env, R, E, B> {
     failures: &'p mut Failures<E>,
 }
 
-impl<'env, R, E: 'env, B> Polling<'_, 'env, R, E, B>
+impl<'p, 'env, R, E: 'env, B> Polling<'p, 'env, R, E, B>
 where
     B: Future<Output = Result<R, E>>,
 {
@@ -205,7 +209,10 @@ where
         turn: &mut Turn<Option<Boxed<'env, E>>>,
     ) -> Option<thread::Result<Ended<E>>> {
         Waits::NOTHING.label(0);
-        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_member(turn)));
+        let seat = self.seat(turn.key);
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            context::with_member(&seat, || self.poll_member(turn))
+        }));
         match polled {
             Ok(Poll::Pending) => None,
             Ok(Poll::Ready(ended)) => Some(Ok(ended)),
@@ -222,15 +229,21 @@ where
         }
     }
 
+    fn seat(&self, key: Key) -> Seat<'p, Option<Boxed<'env, E>>> {
+        let crowd = &self.shared.crowd;
+        Seat { crowd, key }
+    }
+
     fn leave(&mut self, turn: Turn<Option<Boxed<'env, E>>>, ended: thread::Result<Ended<E>>) {
         // Before anything else of theirs runs: no more children from here on.
         if !matches!(ended, Ok(Ended::Well | Ended::Cancelled)) {
             self.shared.closed.set(true);
         }
-        let gone = self.shared.crowd.release(turn);
+        let (gone, about) = self.shared.crowd.release_with(turn);
+        let who = ChildInfo::of(about);
         // Inside the group's scope: what it leaves, the group waits for.
         let dropped = catch_unwind(AssertUnwindSafe(|| match gone {
-            Some(child) => drop(child),
+            Some(child) => context::with_member(&who, || drop(child)),
             None => {
                 self.shared.body.set(false);
                 self.body.set(None);
@@ -240,21 +253,22 @@ where
             Ok(Ended::Well) => {}
             Ok(Ended::Cancelled) => self.failures.cut |= self.failures.stopping,
             Ok(Ended::Failed(error)) => self.failures.errors.push(error),
-            Err(payload) => self.panicked(payload),
+            Err(payload) => self.panicked(payload, who.clone()),
         }
         if let Err(payload) = dropped {
             self.shared.closed.set(true);
-            self.panicked(payload);
+            self.panicked(payload, who);
         }
     }
 
     #[cold]
-    fn panicked(&mut self, payload: Box<dyn Any + Send>) {
+    fn panicked(&mut self, payload: Box<dyn Any + Send>, who: Option<ChildInfo>) {
+        let chain = chain_of(&*payload, who);
         if self.failures.panic.is_none() {
-            self.failures.panic = Some(payload);
+            self.failures.panic = Some((payload, chain));
         } else {
             // Only one can go on in the caller.
-            Lost::report_panic(payload);
+            Lost::report_panic(payload, chain);
         }
     }
 }
@@ -291,14 +305,19 @@ impl<E> Drop for Owner<'_, E> {
     fn drop(&mut self) {
         self.shared.closed.set(true);
         self.shared.body.set(false);
-        let children = self.shared.crowd.clear();
+        let children = self.shared.crowd.clear_with();
         let mut scope = None;
-        for child in children.into_iter().flatten() {
+        for (child, about) in children {
+            let Some(child) = child else { continue };
+            let who = ChildInfo::of(about);
             // A scope for each, so that they clean up side by side; the next one takes over what was not needed.
             let own: Scope = scope.take().unwrap_or_default();
-            let dropped = catch_unwind(AssertUnwindSafe(|| own.enter(|| drop(child))));
+            let dropped = catch_unwind(AssertUnwindSafe(|| {
+                own.enter(|| context::with_member(&who, || drop(child)));
+            }));
             if let Err(payload) = dropped {
-                Lost::report_panic(payload);
+                let chain = chain_of(&*payload, who);
+                Lost::report_panic(payload, chain);
             }
             if own.is_done() {
                 scope = Some(own);
