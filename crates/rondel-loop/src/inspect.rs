@@ -10,6 +10,7 @@ mod path;
 mod server;
 mod snapshot;
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -143,6 +144,19 @@ impl LocalLoop {
             modes.accounts = true;
             modes.watchdog = true;
         });
+        // The loop may be blocked before it looks around for the first time: there is something to be seen from the start.
+        inspected.make(self);
+        let (own, weak) = (Arc::clone(&inspected), Rc::downgrade(state));
+        let entries = Cell::new(0_u64);
+        state.overseer().set_before_entry(Some(Rc::new(move || {
+            entries.set(entries.get() + 1);
+            // Not each time: one with many tasks takes a while.
+            if entries.get().is_power_of_two()
+                && let Some(state) = weak.upgrade()
+            {
+                own.make(&LocalLoop::of(&state));
+            }
+        })));
         let own = Arc::clone(&inspected);
         let hook: AfterLook = Rc::new(move |state, now| own.make_if_due(state, now));
         let before = state.after_look.replace(Some(hook));
@@ -231,13 +245,14 @@ impl Inspected {
             return;
         }
         let latest = self.latest();
-        let due = match &latest.snapshot {
-            None => true,
-            Some(snapshot) => {
-                now.saturating_duration_since(snapshot.taken) > SELDOM.max(latest.cost * SHARE)
-            }
-        };
+        let due = latest.snapshot.as_ref().is_none_or(|snapshot| {
+            snapshot.first_turn
+                || now.saturating_duration_since(snapshot.taken) > SELDOM.max(latest.cost * SHARE)
+        });
         drop(latest);
+        if let Some(overseer) = state.overseer.get() {
+            overseer.set_before_entry(None);
+        }
         if due {
             self.make(&LocalLoop::of(state));
         }

@@ -49,8 +49,13 @@ pub(crate) struct Overseer {
     /// When the last entry ended: the next one begins then, unless the loop has looked around in between.
     ended: Cell<Option<Instant>>,
     probe: Rc<Probe>,
+    /// Called before each entry until it is taken away: who wants to know of a loop that has not looked around yet.
+    before_entry: RefCell<Option<BeforeEntry>>,
+    expects: Cell<bool>,
     pub(crate) times: RefCell<Times>,
 }
+
+pub(crate) type BeforeEntry = Rc<dyn Fn()>;
 
 /// What has been measured so far.
 #[derive(Clone, Default)]
@@ -80,8 +85,27 @@ impl Overseer {
                 behind: Cell::new(0),
                 explained: Cell::new(Duration::ZERO),
             }),
+            before_entry: RefCell::default(),
+            expects: Cell::new(false),
             times: RefCell::default(),
         })
+    }
+
+    /// Has something called before each entry; `None`: nothing any more.
+    pub(crate) fn set_before_entry(&self, call: Option<BeforeEntry>) {
+        self.expects.set(call.is_some());
+        let before = self.before_entry.replace(call);
+        drop(before);
+    }
+
+    #[cold]
+    fn call_before_entry(&self) {
+        let call = self.before_entry.borrow().clone();
+        if let Some(call) = call {
+            call();
+        }
+        // What it took is nobody's fault.
+        self.ended.set(None);
     }
 
     pub(crate) fn set_modes(&self, modes: Modes) {
@@ -142,6 +166,9 @@ impl Overseer {
 impl Observer for Overseer {
     fn begin(&self, entry: &Running) {
         self.published.begin(entry);
+        if self.expects.get() {
+            self.call_before_entry();
+        }
         if self.modes.get().timed() {
             self.began
                 .set(Some(self.ended.take().unwrap_or_else(Instant::now)));
