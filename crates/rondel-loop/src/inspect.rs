@@ -154,7 +154,7 @@ impl LocalLoop {
             if entries.get().is_power_of_two()
                 && let Some(state) = weak.upgrade()
             {
-                own.make(&LocalLoop::of(&state));
+                own.make(&Self::of(&state));
             }
         })));
         let own = Arc::clone(&inspected);
