@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
 
+use crate::context;
 use crate::core::Local;
 use crate::spawner::Spawner;
 use crate::task::header::Header;
@@ -91,7 +92,7 @@ impl Spawner {
                 handler,
             })
         });
-        local.odd.set(watch.is_some());
+        local.odd.set(if watch.is_some() { Local::WARY } else { 0 });
         // The one before never learns of the close, and so has nothing to tell.
         let before = std::mem::replace(&mut local.hooks.borrow_mut().late_wakes, watch);
         drop(before);
@@ -157,33 +158,23 @@ impl Wake for LateWaker {
     }
 }
 
-/// What the waker that a task is polled with points to: it lives as long as the poll.
-pub(crate) struct Passed<'a> {
-    inner: &'a Waker,
-    header: &'a Header,
+/// The waker to poll the task with that runs: it borrows the task's own, and is lent out for the time of the poll.
+///
+/// # Safety
+/// It must not be used once `inner` is gone.
+#[inline]
+pub(crate) unsafe fn passed(inner: &Waker) -> ManuallyDrop<Waker> {
+    let raw = RawWaker::new(ptr::from_ref(inner).cast(), &PASSED);
+    // SAFETY: each function of the table takes the data for a reference to a waker, and the caller vouches that it is there, on
+    // whatever thread they are called.
+    ManuallyDrop::new(unsafe { Waker::from_raw(raw) })
 }
 
-impl<'a> Passed<'a> {
-    #[cold]
-    pub(crate) const fn new(inner: &'a Waker, header: &'a Header) -> Self {
-        Self { inner, header }
-    }
-
-    /// The waker for the poll: not to be dropped, and not to be used once `self` is gone.
-    #[inline]
-    pub(crate) fn waker(&self) -> ManuallyDrop<Waker> {
-        let data = ptr::from_ref(self).cast();
-        // SAFETY: each function of the table takes `data` for a `Passed`. The waker is only ever lent out, for the time of a
-        // poll that borrows `self` (`harness::drive`), so that the functions find it alive, on whatever thread they are called.
-        ManuallyDrop::new(unsafe { Waker::from_raw(RawWaker::new(data, &PASSED)) })
-    }
-}
-
-const PASSED: RawWakerVTable = RawWakerVTable::new(
+static PASSED: RawWakerVTable = RawWakerVTable::new(
     |data| {
-        // SAFETY: see `Passed::waker`.
-        let passed = unsafe { passed(data) };
-        let raw = ManuallyDrop::new(lasting(passed));
+        // SAFETY: see `passed`.
+        let inner = unsafe { inner(data) };
+        let raw = ManuallyDrop::new(lasting(inner));
         RawWaker::new(raw.data(), raw.vtable())
     },
     // Owned by nobody but us, it is neither woken by value nor dropped.
@@ -193,27 +184,28 @@ const PASSED: RawWakerVTable = RawWakerVTable::new(
 );
 
 fn wake_passed(data: *const ()) {
-    // SAFETY: see `Passed::waker`.
-    let passed = unsafe { passed(data) };
+    // SAFETY: see `passed`.
+    let inner = unsafe { inner(data) };
     // The executor is open: it is polling this very task.
-    passed.inner.wake_by_ref();
+    inner.wake_by_ref();
 }
 
 /// # Safety
-/// `data` must be what `Passed::waker` made its waker of, and that one must be alive.
-unsafe fn passed<'a>(data: *const ()) -> &'a Passed<'a> {
-    // SAFETY: the caller vouches for it. Nothing of it is ever changed.
+/// `data` must be what `passed` made its waker of, and that one must be there.
+#[inline]
+unsafe fn inner<'a>(data: *const ()) -> &'a Waker {
+    // SAFETY: the caller vouches for it.
     unsafe { &*data.cast() }
 }
 
 /// A waker for after the poll. From any thread: the reference to the waker may be lent to another one.
-fn lasting(passed: &Passed<'_>) -> Waker {
-    let fate = match passed.header.home.local.get() {
-        Some(local) => fate_of(passed.header, local),
-        // Only at home it is known who watches.
-        None => None,
-    };
-    let inner = passed.inner.clone();
+fn lasting(inner: &Waker) -> Waker {
+    let fate = context::with_task(|task| {
+        // Only at home it is known who watches, and whose waker it is: that of the task that runs.
+        let header = task?;
+        fate_of(header, header.home.local.get()?)
+    });
+    let inner = inner.clone();
     match fate {
         Some(fate) => Waker::from(Arc::new(LateWaker { inner, fate })),
         None => inner,

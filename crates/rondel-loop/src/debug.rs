@@ -50,7 +50,9 @@ impl LocalLoop {
     /// noticed. asyncio: `slow_callback_duration`.
     #[doc(alias = "slow_callback_duration")]
     pub fn set_slow_callback_duration(&self, limit: Duration) {
-        self.state().slow.set(limit);
+        let state = self.state();
+        state.slow.set(limit);
+        state.change_modes(|_| {});
     }
 
     /// From when on debug mode notices that something ran or waited for long. asyncio: `slow_callback_duration`.
@@ -67,7 +69,7 @@ impl LocalLoop {
 
     /// Whether accounts are kept.
     pub fn keeps_accounts(&self) -> bool {
-        self.state().modes.get().timed()
+        self.state().modes.get().accounts
     }
 }
 
@@ -86,22 +88,29 @@ impl State {
     pub(crate) fn change_modes(self: &Rc<Self>, change: impl FnOnce(&mut Modes)) {
         let mut modes = self.modes.get();
         change(&mut modes);
-        if modes == self.modes.get() || self.closed.get() {
+        let slow = self.slow.get();
+        // What counts as slow decides how it is found out.
+        let same = modes == self.modes.get() && !modes.debug;
+        if same || self.closed.get() {
             return;
         }
         let debug_changes = modes.debug != self.modes.get().debug;
         self.modes.set(modes);
         let overseer = self.overseer();
-        overseer.set_modes(modes);
+        let pulse = overseer.set_modes(modes);
         if modes.timed() {
             // For the whole process, and not taken back: other loops may count on it.
             label::track_holders(true);
         }
         self.timed.set(modes.timed());
-        let observer = modes.any().then(|| Rc::clone(overseer) as _);
+        let observer = modes.observed(slow).then(|| Rc::clone(overseer) as _);
         let spawner = self.executor.spawner();
         let before = spawner.set_observer(observer);
         drop(before);
+        spawner.set_pulse(pulse);
+        if self.running.get() {
+            overseer.begin_run();
+        }
         if debug_changes {
             spawner.set_late_wake_handler(modes.debug.then(late_wake_handler));
         }

@@ -145,7 +145,7 @@ impl LocalLoop {
             modes.watchdog = true;
         });
         // The loop may be blocked before it looks around for the first time: there is something to be seen from the start.
-        inspected.make(self);
+        inspected.keep(self);
         let (own, weak) = (Arc::clone(&inspected), Rc::downgrade(state));
         let entries = Cell::new(0_u64);
         state.overseer().set_before_entry(Some(Rc::new(move || {
@@ -154,7 +154,7 @@ impl LocalLoop {
             if entries.get().is_power_of_two()
                 && let Some(state) = weak.upgrade()
             {
-                own.make(&Self::of(&state));
+                own.keep(&Self::of(&state));
             }
         })));
         let own = Arc::clone(&inspected);
@@ -225,18 +225,26 @@ impl Inspected {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a snapshot, on the loop's thread.
+    /// Makes a snapshot, on the loop's thread, for those who wait for one.
     fn make(&self, local: &LocalLoop) {
+        self.keep(local);
+        let mut latest = self.latest();
+        latest.number += 1;
+        latest.asked = false;
+        drop(latest);
+        self.made.notify_all();
+    }
+
+    /// Makes a snapshot in case that nobody can make one later. It is no answer to a request: the task that is about to run is
+    /// missing if it has not run before.
+    fn keep(&self, local: &LocalLoop) {
         let begun = Instant::now();
         let snapshot = Arc::new(Snapshot::of(local));
         let mut latest = self.latest();
         latest.cost = begun.elapsed();
-        latest.number += 1;
-        latest.asked = false;
         let before = latest.snapshot.replace(snapshot);
         drop(latest);
         drop(before);
-        self.made.notify_all();
     }
 
     /// The loop has looked around: a good moment, if it is time for another one.

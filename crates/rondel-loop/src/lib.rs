@@ -20,6 +20,7 @@ mod metrics;
 mod notice;
 mod notice_handler;
 mod overseer;
+mod own_process;
 mod promise;
 mod readiness;
 mod receive_buffer;

@@ -6,13 +6,13 @@ pub(crate) mod stack;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::local::LocalLoop;
 use crate::overseer::published::{Published, Seen};
+use crate::own_process::is_ours;
 use crate::report::{Level, report};
 use crate::state::State;
 use options::{Blocked, Watchdog};
@@ -99,14 +99,6 @@ static WATCHES: Mutex<Watches> = Mutex::new(Watches {
     awake: false,
 });
 static CHANGED: Condvar = Condvar::new();
-/// The process whose thread it is: the child of a fork has a copy of the lock above, perhaps held by a thread that it has not.
-static PROCESS: AtomicU32 = AtomicU32::new(0);
-
-fn is_ours() -> bool {
-    let own = std::process::id();
-    let known = PROCESS.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed);
-    known.is_ok_and(|_| true) || known == Err(own)
-}
 
 fn watches() -> MutexGuard<'static, Watches> {
     WATCHES.lock().unwrap_or_else(PoisonError::into_inner)

@@ -21,7 +21,7 @@ use pin_project_lite::pin_project;
 use crate::claim::Claim;
 use crate::context::{self, Polling, Turn, announce};
 use crate::core::{Core, Local};
-use crate::late_wake::Passed;
+use crate::late_wake::passed;
 use crate::lost::Lost;
 use crate::site::Site;
 use crate::task::account::Account;
@@ -237,19 +237,23 @@ pub(super) fn drive<F: Future>(
     mut future: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<F::Output>> {
-    let (passed, wary, mut wary_cx);
+    let (wary, mut wary_cx);
     let mut cx = cx;
-    if !header.is_plain(Header::CANCEL) || local.odd.get() {
-        if local.closed.get() || (header.has(Header::CANCEL) && !postponed(header, local, cx)) {
-            return Poll::Ready(drop_cancelled(header, local, future));
+    let odd = local.odd.get();
+    let plain = header.is_plain(Header::CANCEL);
+    if odd != 0 || !plain {
+        if odd == Local::SHUT || !plain {
+            if odd == Local::SHUT || (header.has(Header::CANCEL) && !postponed(header, local, cx)) {
+                return Poll::Ready(drop_cancelled(header, local, future));
+            }
+            header.label(Waits::NOTHING, 0);
         }
-        header.label(Waits::NOTHING, 0);
-        if local.odd.get() {
-            passed = Passed::new(cx.waker(), header);
-            wary = passed.waker();
+        if odd == Local::WARY {
+            // SAFETY: used in this function only, while the context is there that the task's own waker comes from.
+            wary = unsafe { passed(cx.waker()) };
             wary_cx = Context::from_waker(&wary);
-            // SAFETY: a longer lifetime for the context, which nobody sees but the poll below: that one is written for every
-            // lifetime, so that nothing of it can be kept, and it returns before what the context borrows goes.
+            // SAFETY: used in this function only, where all that it borrows is there. The longer lifetime is seen by nobody: the
+            // poll below is written for every lifetime, and can keep nothing of it.
             cx = unsafe { extend(&mut wary_cx) };
         }
     }

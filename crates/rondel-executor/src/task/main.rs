@@ -18,7 +18,8 @@ use crate::context::{Polling, Turn};
 use crate::core::Local;
 use crate::executor::Executor;
 use crate::lost::Lost;
-use crate::observer::{Observed, Observer};
+use crate::observer::Observed;
+use crate::pulse::Who;
 use crate::site::Site;
 use crate::task::handle::cancel;
 use crate::task::harness::{clean_up, drive, finish};
@@ -119,19 +120,40 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
         task.waker.queued.swap(false, Ordering::AcqRel);
         let waker = Waker::from(Arc::clone(&task.waker));
         let mut cx = Context::from_waker(&waker);
-        let observer = observer_of(local);
-        let _observed = observer
+        if !local.observed.get() {
+            return self.poll_here(local, &task, &mut cx);
+        }
+        let (observer, pulse) = {
+            let hooks = local.hooks.borrow();
+            (hooks.observer.clone(), hooks.pulse.clone())
+        };
+        let observed = observer
             .as_ref()
             .map(|observer| Observed::task(local, observer, &task.header));
+        let polled = self.poll_here(local, &task, &mut cx);
+        drop(observed);
+        if let Some(pulse) = pulse {
+            pulse.ran(local, Who::task(&task.header));
+        }
+        polled
+    }
+
+    #[inline]
+    fn poll_here(
+        &mut self,
+        local: &Local,
+        task: &MainTask,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<F::Output, JoinError>> {
         let polling = Polling::of(&task.header);
         let header = polling.header();
         if !header.has(Header::CLEANING) {
-            match drive(header, local, self.future.as_mut(), &mut cx) {
+            match drive(header, local, self.future.as_mut(), cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(output) => self.parked = output,
             }
         }
-        if clean_up(header, local, &mut cx).is_pending() {
+        if clean_up(header, local, cx).is_pending() {
             return Poll::Pending;
         }
         let output = finish(header, local, self.parked.take());
@@ -164,15 +186,6 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
     pub fn info(&self) -> TaskInfo {
         TaskInfo::of(&self.task.header, self.executor.local())
     }
-}
-
-/// Who is to be told of the poll.
-#[inline]
-fn observer_of(local: &Local) -> Option<Rc<dyn Observer>> {
-    if !local.observed.get() {
-        return None;
-    }
-    local.hooks.borrow().observer.clone()
 }
 
 fn outcome<T>(header: &Header, local: &Local, output: Option<T>) -> Result<T, JoinError> {
