@@ -421,10 +421,10 @@ impl Local {
             {
                 *self.gone.borrow_mut() = Some((header.id(), name));
             }
-            if let Some(fate) = gone.as_ref().and_then(|extras| extras.fate.as_ref())
+            if let Some(late) = gone.as_ref().and_then(|extras| extras.late.as_ref())
                 && !self.closed.get()
             {
-                fate.end();
+                late.end();
             }
             drop(gone);
         }

@@ -3,7 +3,7 @@
 //! ```text
 //!   poll ── a waker on its stack ──clone──> LateWaker ──wake──> the task's own waker, while the executor is open
 //!                                             │                 the report, once it is closed
-//!                                             └── Fate: one a task; ended by itself, or told of once, it has no more to say
+//!                                             └── Fate: ended by itself, or told of once, it has no more to say
 //! ```
 
 #![allow(
@@ -56,8 +56,8 @@ impl Spawner {
     /// that has outlived what it works for, or another executor's task. Such a wake does nothing else. `None`: nobody is told,
     /// which is the default.
     ///
-    /// It counts for tasks that are polled from now on, and costs one allocation for each clone of their wakers; those do not
-    /// say of each other that they [wake the same](Waker::will_wake). The handler is called on whatever thread wakes, possibly long
+    /// It counts for tasks that are polled from now on, and costs an allocation for each that is suspended. The waker of a poll does
+    /// not say of those that were cloned from it that it [wakes the same](Waker::will_wake). The handler is called on whatever thread wakes, possibly long
     /// after the executor has gone, and must not panic.
     ///
     /// ```
@@ -114,7 +114,7 @@ impl Watch {
 }
 
 /// What became of a task.
-pub(crate) struct Fate {
+struct Fate {
     about: LateWake,
     watch: Arc<Watch>,
     /// It ended while its executor was open, or has been told of: nothing (more) to tell.
@@ -123,7 +123,7 @@ pub(crate) struct Fate {
 
 impl Fate {
     /// The task has ended.
-    pub(crate) fn end(&self) {
+    fn end(&self) {
         // Relaxed: `Watch::close` publishes it.
         self.settled.store(true, Ordering::Relaxed);
     }
@@ -140,10 +140,17 @@ impl Fate {
     }
 }
 
-/// A task's waker that knows whether it comes too late.
-struct LateWaker {
+/// A task's waker that knows whether it comes too late. One a task, which keeps it until it ends.
+pub(crate) struct LateWaker {
     inner: Waker,
-    fate: Arc<Fate>,
+    fate: Fate,
+}
+
+impl LateWaker {
+    /// The task has ended.
+    pub(crate) fn end(&self) {
+        self.fate.end();
+    }
 }
 
 impl Wake for LateWaker {
@@ -200,38 +207,41 @@ unsafe fn inner<'a>(data: *const ()) -> &'a Waker {
 
 /// A waker for after the poll. From any thread: the reference to the waker may be lent to another one.
 fn lasting(inner: &Waker) -> Waker {
-    let fate = context::with_task(|task| {
+    let kept = context::with_task(|task| {
         // Only at home it is known who watches, and whose waker it is: that of the task that runs.
         let header = task?;
-        fate_of(header, header.home.local.get()?)
+        let local = header.home.local.get()?;
+        let watch = local.hooks.borrow().late_wakes.clone()?;
+        let kept = local.extras(header, |extras| extras.late.clone()).flatten();
+        let kept = kept.filter(|late| Arc::ptr_eq(&late.fate.watch, &watch));
+        Some(kept.unwrap_or_else(|| keep(header, local, watch, inner)))
     });
-    let inner = inner.clone();
-    match fate {
-        Some(fate) => Waker::from(Arc::new(LateWaker { inner, fate })),
-        None => inner,
+    match kept {
+        Some(late) => Waker::from(late),
+        None => inner.clone(),
     }
 }
 
-fn fate_of(header: &Header, local: &Local) -> Option<Arc<Fate>> {
-    let watch = local.hooks.borrow().late_wakes.clone()?;
-    Some(local.with_extras(header, |extras| {
-        let about = || LateWake {
+/// Makes the waker that a task's wakers are clones of, and keeps it for the next time.
+#[cold]
+fn keep(header: &Header, local: &Local, watch: Arc<Watch>, inner: &Waker) -> Arc<LateWaker> {
+    let name = local.extras(header, |extras| extras.name.clone()).flatten();
+    let fate = Fate {
+        about: LateWake {
             task: TaskId(header.id()),
             site: header.site,
-            name: extras.name.clone(),
-        };
-        let known = extras
-            .fate
-            .take()
-            .filter(|fate| Arc::ptr_eq(&fate.watch, &watch));
-        let fate = known.unwrap_or_else(|| {
-            Arc::new(Fate {
-                about: about(),
-                watch,
-                settled: AtomicBool::new(false),
-            })
-        });
-        extras.fate = Some(Arc::clone(&fate));
-        fate
-    }))
+            name,
+        },
+        watch,
+        settled: AtomicBool::new(false),
+    };
+    let late = Arc::new(LateWaker {
+        inner: inner.clone(),
+        fate,
+    });
+    let own = Arc::clone(&late);
+    let before = local.with_extras(header, |extras| extras.late.replace(own));
+    // Not under the borrow: a waker goes with it.
+    drop(before);
+    late
 }

@@ -27,12 +27,18 @@ impl LocalLoop {
     /// Turns debug mode on or off; `RONDEL_DEBUG=1` turns it on from the start. asyncio: `set_debug`.
     ///
     /// It [notices](crate::Notice) tasks and callbacks that run for long without giving way, a ready queue that is too long,
-    /// and what is still open when the loop is closed; it keeps [accounts](LocalLoop::set_accounts); and
-    /// what it notices goes to standard error, or to [a handler](LocalLoop::set_notice_handler). A task that somebody wakes after
-    /// its loop was closed on it is reported as well, once, where the loop's reports go without a handler: there is nobody left
-    /// to call one. It costs two readings of the
-    /// clock and an entry in a table for each task, cheap enough for staging; a loop without it pays nothing. Called
-    /// from inside, it takes effect with the next entry.
+    /// and what is still open when the loop is closed. What it notices goes to standard error, or to
+    /// [a handler](LocalLoop::set_notice_handler). A task that somebody wakes after its loop was closed on it is reported as well, once,
+    /// where the loop's reports go without a handler: there is nobody left to call one.
+    ///
+    /// It is cheap enough for staging, a few nanoseconds for an entry; a loop without it pays nothing. Called from inside, it
+    /// takes effect with the next entry. [Accounts](LocalLoop::set_accounts), which cost more, are apart.
+    ///
+    /// The clock is read at each look around, and after an entry only if a thread, `rondel-ticker`, says that time has gone on: eight
+    /// times within [`slow_callback_duration`](LocalLoop::set_slow_callback_duration) while the loop runs, and never while it waits. So
+    /// what is slow is never missed, but counts as up to an eighth of that longer than it was; and if the thread has been held up,
+    /// [`Notice::SlowTurn`] says that nobody saw which entry it was. Below 50 ms, or where there can be no thread, in the child of a
+    /// fork, the clock is read after each entry.
     ///
     /// What asyncio's debug mode does beyond that needs no mode here: wrong-thread calls do not compile, and where tasks and
     /// callbacks come from is always known.
@@ -61,8 +67,8 @@ impl LocalLoop {
     }
 
     /// Whether [account](crate::TaskInfo::account) is kept of how often and for how long each task is polled, and of who
-    /// awaits whom, and times are measured for the [metrics](LocalLoop::metrics). Default: no; debug mode does it, too.
-    /// Costs as much as debug mode.
+    /// awaits whom, and times are measured for the [metrics](LocalLoop::metrics). Default: no; [inspection](LocalLoop::inspect) does it,
+    /// too. Costs two readings of the clock for an entry, and a place in a table for each task.
     pub fn set_accounts(&self, on: bool) {
         self.state().change_modes(|modes| modes.accounts = on);
     }

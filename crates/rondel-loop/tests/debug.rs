@@ -68,6 +68,98 @@ fn slow_tasks_and_callbacks_are_named_with_their_times() {
 }
 
 #[test]
+fn what_is_slow_is_named_though_the_clock_is_hardly_read() {
+    let (mut lp, notices) = noticed();
+    lp.set_debug(true);
+    assert!(lp.slow_callback_duration() >= Duration::from_millis(100));
+    // Once the thread that watches the time has been held up, nobody is named: try again.
+    for _ in 0..20 {
+        lp.call_soon(|| hog(Duration::from_millis(150)));
+        lp.run_until_complete(async {
+            for _ in 0..100 {
+                yield_now().await;
+            }
+            sleep(Duration::from_millis(1)).await;
+            spawn(async { hog(Duration::from_millis(150)) })
+                .named("gone by then")
+                .await
+                .unwrap();
+            hog(Duration::from_millis(150));
+        })
+        .unwrap();
+        let notices = notices.take();
+        let mut named = Vec::new();
+        for notice in &notices {
+            match notice {
+                Notice::Slow { entry, took, .. } => {
+                    assert!(*took >= Duration::from_millis(100), "{notice}");
+                    named.push(entry.to_string());
+                }
+                Notice::SlowTurn { .. } | Notice::Crowded { .. } => {}
+                other => panic!("{other}"),
+            }
+        }
+        let slow = notices
+            .iter()
+            .filter(|notice| !matches!(notice, Notice::Crowded { .. }))
+            .count();
+        assert!(slow >= 3, "none is missed: {notices:?}");
+        if slow == 3 && named.len() == 3 {
+            assert!(
+                named[0].starts_with("a callback scheduled at "),
+                "{named:?}"
+            );
+            assert!(
+                named[1].starts_with("\"gone by then\" spawned at "),
+                "{named:?}"
+            );
+            assert!(named[2].starts_with("Task-"), "{named:?}");
+            return;
+        }
+    }
+    panic!("never named");
+}
+
+#[test]
+fn the_ticker_goes_with_the_last_loop() {
+    // In a process of its own, as the test of the watchdog below.
+    if std::env::var_os("RONDEL_TEST_ALONE").is_none() {
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_ticker_goes_with_the_last_loop"])
+            .env("RONDEL_TEST_ALONE", "1")
+            .status()
+            .unwrap();
+        assert!(status.success());
+        return;
+    }
+    for _ in 0..2 {
+        let mut lp = EventLoop::builder()
+            .watchdog(None)
+            .debug(true)
+            .build()
+            .unwrap();
+        assert_eq!(threads("rondel-ticker"), 0, "none before a loop runs");
+        lp.run_until_complete(yield_now()).unwrap();
+        while threads("rondel-ticker") != 1 {
+            std::thread::yield_now();
+        }
+        drop(lp);
+        while threads("rondel-ticker") > 0 {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// How many threads of this process have this name.
+fn threads(name: &str) -> usize {
+    std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
+        .filter(|comm| comm.trim_end() == name)
+        .count()
+}
+
+#[test]
 fn with_a_limit_of_zero_everything_is_noticed() {
     let (mut lp, notices) = noticed();
     lp.set_slow_callback_duration(Duration::ZERO);
@@ -230,13 +322,7 @@ fn the_watchdog_goes_with_the_last_loop() {
         assert!(status.success());
         return;
     }
-    let watchdogs = || {
-        std::fs::read_dir("/proc/self/task")
-            .unwrap()
-            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
-            .filter(|name| name.starts_with("rondel-watchdog"))
-            .count()
-    };
+    let watchdogs = || threads("rondel-watchdog");
     for _ in 0..2 {
         let mut lp = EventLoop::builder()
             .watchdog(Some(Watchdog::new()))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::cleanup::Scope;
-use crate::late_wake::Fate;
+use crate::late_wake::LateWaker;
 use crate::shield::OpenShields;
 use crate::task::account::Account;
 use crate::task::done::OnDone;
@@ -42,8 +42,8 @@ pub(crate) struct Extras {
     pub(crate) account: Option<Account>,
     /// The children of its groups, while accounts are kept.
     pub(crate) groups: Vec<Board>,
-    /// What its wakers look at, if late ones are told of.
-    pub(crate) fate: Option<Arc<Fate>>,
+    /// What its wakers are clones of, if late wakes are told of.
+    pub(crate) late: Option<Arc<LateWaker>>,
     /// Tasks known to await this one.
     pub(crate) awaited_by: Vec<TaskId>,
 }

@@ -369,14 +369,11 @@ fn finish_special(header: &Header, local: &Local) {
 
 fn call_back(header: &Header, local: &Local) {
     // Taken first: the last handle to the scope may go here, and with it what is not ours.
+    let mut late = None;
     let (done, watchers, _scope) = local
         .extras(header, |extras| {
             extras.awaited_by = Vec::new();
-            if let Some(fate) = extras.fate.take()
-                && !local.closed.get()
-            {
-                fate.end();
-            }
+            late = extras.late.take();
             (
                 std::mem::take(&mut extras.done),
                 std::mem::take(&mut extras.watchers),
@@ -384,6 +381,11 @@ fn call_back(header: &Header, local: &Local) {
             )
         })
         .unwrap_or_default();
+    if let Some(late) = late
+        && !local.closed.get()
+    {
+        late.end();
+    }
     for (_, callback) in done {
         let info = TaskInfo::of(header, local);
         local.push_callback(Rc::new(DoneCall::new(info, callback)));
