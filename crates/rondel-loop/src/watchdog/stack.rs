@@ -36,7 +36,8 @@ pub struct Stack {
 pub struct StackFrame {
     /// Where in memory it was.
     pub address: usize,
-    /// Its name, with its path and without a hash, unless the program was stripped of it.
+    /// Its name, without a hash, unless the program was stripped of it; with its path, unless it was inlined and the program has no
+    /// more than line tables.
     pub function: Option<String>,
     /// The source file, in programs with line tables (`debug = "line-tables-only"` is enough).
     pub file: Option<String>,

@@ -15,21 +15,47 @@ use super::{Stack, StackFrame};
 /// At most so many functions are told of.
 const AT_MOST: usize = 200;
 
-/// Where the loop's own part of the stack begins, seen from inside.
-const OURS: [&str; 4] = [
-    "rondel_executor::task::harness::",
-    "rondel_executor::task::main::",
-    "rondel_executor::callback::once::",
-    "rondel_executor::executor::run_entry",
-];
+/// Where the loop's own part of the stack begins, seen from inside. By files as well as by names, for what is inlined may have no
+/// path in its name.
+const OURS: Places = Places {
+    within: "rondel-executor",
+    files: &[
+        "/src/task/harness.rs",
+        "/src/task/main.rs",
+        "/src/callback/once.rs",
+        "/src/executor.rs",
+    ],
+    names: &[
+        "rondel_executor::task::harness::",
+        "rondel_executor::task::main::",
+        "rondel_executor::callback::once::",
+        "rondel_executor::executor::",
+    ],
+};
 /// What stands between that and the task or callback: how panics are caught.
-const BETWEEN: [&str; 5] = [
-    "std::panicking::",
-    "std::panic::",
-    "core::ops::function::",
-    "core::panic::unwind_safe::",
-    "__rust_try",
-];
+const BETWEEN: Places = Places {
+    within: "/library/",
+    files: &[
+        "/std/src/panicking.rs",
+        "/std/src/panic.rs",
+        "/core/src/ops/function.rs",
+        "/core/src/panic/unwind_safe.rs",
+    ],
+    names: &[
+        "std::panicking::",
+        "std::panic::",
+        "core::ops::function::",
+        "core::panic::unwind_safe::",
+        "__rust_try",
+    ],
+};
+
+struct Places {
+    /// In the paths of all their files.
+    within: &'static str,
+    files: &'static [&'static str],
+    names: &'static [&'static str],
+}
 
 pub(super) fn walk(captured: &Captured) -> Stack {
     let memory = Memory::open();
@@ -45,12 +71,9 @@ pub(super) fn walk(captured: &Captured) -> Stack {
         .flat_map(|address| symbols.frames(address, &modules))
         .take(AT_MOST + 1)
         .collect();
-    if let Some(outside) = frames.iter().position(|frame| starts_with(frame, &OURS)) {
+    if let Some(outside) = frames.iter().position(|frame| OURS.contain(frame)) {
         frames.truncate(outside);
-        while frames
-            .last()
-            .is_some_and(|last| starts_with(last, &BETWEEN))
-        {
+        while frames.last().is_some_and(|last| BETWEEN.contain(last)) {
             frames.pop();
         }
         return Stack {
@@ -233,10 +256,16 @@ impl Symbols {
     }
 }
 
-/// Whether a function is one of these, or a method of a type there.
-fn starts_with(frame: &StackFrame, paths: &[&str]) -> bool {
-    frame.function.as_deref().is_some_and(|function| {
-        let function = function.trim_start_matches('<');
-        paths.iter().any(|path| function.starts_with(path))
-    })
+impl Places {
+    fn contain(&self, frame: &StackFrame) -> bool {
+        let by_file = frame.file.as_deref().is_some_and(|file| {
+            file.contains(self.within) && self.files.iter().any(|end| file.ends_with(end))
+        });
+        by_file
+            || frame.function.as_deref().is_some_and(|function| {
+                // A method's name begins with its type.
+                let function = function.trim_start_matches('<');
+                self.names.iter().any(|name| function.starts_with(name))
+            })
+    }
 }
