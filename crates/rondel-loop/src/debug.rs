@@ -169,7 +169,7 @@ fn late_wake_handler() -> LateWakeHandler {
         }
         let thread = thread::current();
         let by = thread.name().unwrap_or("without a name");
-        let late = format_args!("{late} was woken after its loop was closed, by the thread {by:?}");
+        let late = format!("{late} was woken after its loop was closed, by the thread {by:?}");
         if told < NAMED_LATE {
             report(Level::Warning, &late);
         } else {
