@@ -19,6 +19,9 @@ pub(crate) struct Loop {
     /// How old the snapshot is, in seconds.
     #[serde(default)]
     pub(crate) age: f64,
+    /// Whether it was made before the loop looked around for the first time.
+    #[serde(default)]
+    pub(crate) first_turn: bool,
     pub(crate) snapshot: Option<Snapshot>,
 }
 
@@ -121,6 +124,10 @@ impl Loop {
             None => "it does not answer, and runs nothing: not turning, or just about to".into(),
         };
         match &self.snapshot {
+            Some(_) if self.first_turn => format!(
+                "loop on {thread}: {by}, in its first turn; what follows is {} old, and not all",
+                span(self.age)
+            ),
             Some(_) => format!(
                 "loop on {thread}: {by}; what follows is {} old",
                 span(self.age)

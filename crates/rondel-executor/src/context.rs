@@ -14,6 +14,7 @@ use crate::cleanup::Scope;
 use crate::core::{Core, Local};
 use crate::shield::{Frame, OpenShields};
 use crate::task::header::Header;
+use crate::task_group::ChildInfo;
 use crate::task_local::values::Slot;
 use crate::wait::Waits;
 
@@ -23,6 +24,8 @@ struct Context {
     scope: Cell<*const Scope>,
     /// The innermost canceller around what is being polled.
     frame: Cell<*const Frame>,
+    /// The innermost child of a group that is being polled.
+    member: Cell<*const Member>,
     /// Task-local values that are current in place of the task's.
     slot: Cell<*const Slot>,
     /// Tasks in whose poll another one is being polled.
@@ -36,6 +39,7 @@ thread_local! {
             task: Cell::new(ptr::null()),
             scope: Cell::new(ptr::null()),
             frame: Cell::new(ptr::null()),
+            member: Cell::new(ptr::null()),
             slot: Cell::new(ptr::null()),
             suspended: Cell::new(ptr::null()),
         }
@@ -48,6 +52,7 @@ pub(crate) struct Turn<'a> {
     task: *const Header,
     scope: *const Scope,
     frame: *const Frame,
+    member: *const Member,
     slot: *const Slot,
     _borrowed: std::marker::PhantomData<&'a Arc<Core>>,
 }
@@ -59,6 +64,7 @@ impl<'a> Turn<'a> {
             task: context.task.replace(ptr::null()),
             scope: context.scope.replace(ptr::null()),
             frame: context.frame.replace(ptr::null()),
+            member: context.member.replace(ptr::null()),
             slot: context.slot.replace(ptr::null()),
             _borrowed: std::marker::PhantomData,
         })
@@ -72,6 +78,7 @@ impl Drop for Turn<'_> {
             context.task.set(self.task);
             context.scope.set(self.scope);
             context.frame.set(self.frame);
+            context.member.set(self.member);
             context.slot.set(self.slot);
         });
     }
@@ -287,6 +294,60 @@ pub(crate) fn with_frame<R>(frame: &Frame, f: impl FnOnce() -> R) -> R {
         .set(CONTEXT.with(|context| context.frame.replace(frame)));
     let _restore = Restore(frame);
     f()
+}
+
+/// Somebody who can say who it is.
+pub(crate) trait Who {
+    fn who(&self) -> Option<ChildInfo>;
+}
+
+/// A child of a group while it is being polled, and the one around it.
+struct Member {
+    /// What `ask` is called with.
+    who: *const (),
+    ask: unsafe fn(*const ()) -> Option<ChildInfo>,
+    outer: *const Self,
+}
+
+/// Runs `f`, a poll or a drop, as that of a child.
+#[inline]
+pub(crate) fn with_member<W: Who, R>(who: &W, f: impl FnOnce() -> R) -> R {
+    struct Restore(*const Member);
+    impl Drop for Restore {
+        #[inline]
+        fn drop(&mut self) {
+            CONTEXT.with(|context| context.member.set(self.0));
+        }
+    }
+    /// # Safety
+    /// `who` must be a reference to a `W`.
+    unsafe fn ask<W: Who>(who: *const ()) -> Option<ChildInfo> {
+        // SAFETY: the caller vouches for it.
+        unsafe { &*who.cast::<W>() }.who()
+    }
+    let outer = CONTEXT.with(|context| context.member.get());
+    let member = Member {
+        who: ptr::from_ref(who).cast(),
+        ask: ask::<W>,
+        outer,
+    };
+    CONTEXT.with(|context| context.member.set(&raw const member));
+    let _restore = Restore(outer);
+    f()
+}
+
+/// The children that are being polled, each of a group inside the next, as far as the task.
+pub(crate) fn members() -> Vec<ChildInfo> {
+    let mut members = Vec::new();
+    let mut next = CONTEXT.with(|context| context.member.get());
+    // SAFETY: non-null only inside `with_member`, in whose frame it lies; and each one's `outer` is that of a `with_member`
+    // which is still further up the stack.
+    while let Some(member) = unsafe { next.as_ref() } {
+        // SAFETY: `with_member` borrows it, and made `ask` for its type.
+        members.extend(unsafe { (member.ask)(member.who) });
+        next = member.outer;
+    }
+    members
 }
 
 /// The shields of every canceller around the code that runs, from the innermost to the task.

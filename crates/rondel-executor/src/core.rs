@@ -25,8 +25,10 @@ use crate::claim::{Claims, LocalClaims};
 use crate::cleanup::{CleanupLimit, Scope};
 use crate::home::HomeCell;
 use crate::inbox::{Inbox, Notify};
+use crate::late_wake::Watch;
 use crate::lost::{Lost, Sink};
 use crate::observer::Observer;
+use crate::pulse::Pulse;
 use crate::ready_queue::ReadyQueue;
 use crate::site::Site;
 use crate::task::account::Took;
@@ -73,6 +75,10 @@ pub(crate) struct Hooks {
     pub(crate) task_factory: Option<TaskFactory>,
     /// Is told of every entry.
     pub(crate) observer: Option<Rc<dyn Observer>>,
+    /// Is told which entry ran when a counter moved.
+    pub(crate) pulse: Option<Pulse>,
+    /// Is told of wakes after the close.
+    pub(crate) late_wakes: Option<Arc<Watch>>,
 }
 
 /// What has panicked, for the report: its site, or who knows it.
@@ -106,8 +112,14 @@ pub(crate) struct Local {
     /// The callback that has just panicked.
     pub(crate) panicked: Cell<Option<Culprit>>,
     pub(crate) closed: Cell<bool>,
-    /// Whether somebody is told of every entry.
+    /// Whether polling is not as usual: `WARY`, `SHUT`, or 0.
+    pub(crate) odd: Cell<u8>,
+    /// Whether somebody is told of entries: of every one, or of some.
     pub(crate) observed: Cell<bool>,
+    /// Whether a counter is looked at after each.
+    pub(crate) pulsed: Cell<bool>,
+    /// The task with a name that went last, while that is so: it may be told of after it has gone.
+    gone: RefCell<Option<(u64, Arc<str>)>>,
     /// Whether that one wants accounts of tasks.
     pub(crate) accounts: Cell<bool>,
     /// Tasks that were cancelled.
@@ -137,7 +149,10 @@ impl Core {
                 main: RefCell::default(),
                 panicked: Cell::default(),
                 closed: Cell::new(false),
+                odd: Cell::new(0),
                 observed: Cell::new(false),
+                pulsed: Cell::new(false),
+                gone: RefCell::default(),
                 accounts: Cell::new(false),
                 cancelled: Cell::new(0),
                 unusual: Cell::new(hooked),
@@ -219,6 +234,11 @@ impl Core {
 }
 
 impl Local {
+    /// Wakes after the close are to be told of.
+    pub(crate) const WARY: u8 = 1;
+    /// The executor is closed.
+    pub(crate) const SHUT: u8 = 2;
+
     #[inline]
     pub(crate) fn push_task(&self, runnable: Runnable<Header>) {
         self.ready.push_task(runnable);
@@ -301,6 +321,7 @@ impl Local {
     pub(crate) fn release_room(&self) {
         self.ready.release_room();
         self.spare.release_room();
+        self.forget_gone();
         self.extras.borrow_mut().shrink_to_fit();
         let tasks = self.tasks.take();
         drop(tasks);
@@ -358,6 +379,32 @@ impl Local {
         }
     }
 
+    /// The name that a task has, or had when it went just now.
+    pub(crate) fn name_of(&self, task: u64) -> Option<Arc<str>> {
+        let known = self
+            .extras
+            .borrow()
+            .get(&task)
+            .and_then(|extras| extras.name.clone());
+        known.or_else(|| {
+            let gone = self.gone.borrow();
+            let (id, name) = gone.as_ref()?;
+            (*id == task).then(|| Arc::clone(name))
+        })
+    }
+
+    pub(crate) fn forget_gone(&self) {
+        let gone = self.gone.take();
+        drop(gone);
+    }
+
+    /// Says anew whether somebody is told of entries.
+    pub(crate) fn note_observed(&self) {
+        let hooks = self.hooks.borrow();
+        self.observed
+            .set(hooks.observer.is_some() || hooks.pulse.is_some());
+    }
+
     /// Says anew whether spawning is as usual.
     pub(crate) fn note_unusual(&self) {
         let hooked = self.hooks.borrow().task_factory.is_some();
@@ -368,7 +415,17 @@ impl Local {
     pub(crate) fn forget_extras(&self, header: &Header) {
         if header.has(Header::EXTRAS) {
             // Bound first: dropping extras may run foreign destructors, which must not find the map borrowed.
-            let gone = self.extras.borrow_mut().remove(&header.id());
+            let mut gone = self.extras.borrow_mut().remove(&header.id());
+            if self.pulsed.get()
+                && let Some(name) = gone.as_mut().and_then(|extras| extras.name.take())
+            {
+                *self.gone.borrow_mut() = Some((header.id(), name));
+            }
+            if let Some(late) = gone.as_ref().and_then(|extras| extras.late.as_ref())
+                && !self.closed.get()
+            {
+                late.end();
+            }
             drop(gone);
         }
     }

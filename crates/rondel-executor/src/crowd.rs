@@ -121,6 +121,11 @@ impl<P, M> Crowd<P, M> {
         self.places.woken_from_afar(woken, self.wakes.home());
     }
 
+    /// Whose turn it is, or was last, unless it has left.
+    pub(crate) fn turn(&self) -> Option<Rc<Place<P, M>>> {
+        self.places.turn(self.wakes.home())
+    }
+
     /// A member that is to have a turn out of turn; `None` if it has left.
     pub(crate) fn call(&self, key: Key) -> Option<Rc<Place<P, M>>> {
         self.places.of(key)
@@ -176,7 +181,7 @@ impl<P, M> Batch<'_, P, M> {
 
     /// Whose turn it is, or was last, unless it has left.
     pub(crate) fn turn(&self) -> Option<Rc<Place<P, M>>> {
-        self.crowd.places.turn(self.home)
+        self.crowd.turn()
     }
 
     /// Ends it: if somebody is ready still or again, the owner is woken; otherwise the next wake will.

@@ -8,14 +8,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::callback::Handle;
+use crate::callback::once::Once;
+use crate::callback::{Callback, Handle};
 use crate::claim;
 use crate::cleanup::CleanupLimit;
 use crate::context::{self, Turn};
 use crate::core::{Core, Culprit, Hooks, Local};
 use crate::inbox::Notify;
 use crate::lost::{Lost, Sink};
-use crate::observer::Observed;
+use crate::observer::{Observed, Observer};
+use crate::pulse::{Pulse, Who};
 use crate::ready_queue::Entry;
 use crate::remote::Remote;
 use crate::span;
@@ -279,6 +281,7 @@ impl Executor {
             return Closed::default();
         }
         local.closed.set(true);
+        local.odd.set(Local::SHUT);
         local.unusual.set(true);
         let leaked_before = core.leaked.load(Ordering::Relaxed);
         let cancelled = local.alive();
@@ -298,6 +301,9 @@ impl Executor {
         }
         local.turning.set(false);
         let hooks = local.hooks.take();
+        if let Some(watch) = &hooks.late_wakes {
+            watch.close();
+        }
         drop(hooks);
         Closed {
             cancelled: cancelled - stranded,
@@ -383,7 +389,7 @@ impl Entered<'_> {
             // One for the whole batch: entries pay nothing for it. Panics of tasks are caught in their harness.
             let ended = catch_unwind(AssertUnwindSafe(|| {
                 if local.observed.get() {
-                    run_observed(local, &mut go_on)
+                    run_looked_at(local, &mut go_on)
                 } else {
                     run_entries(local, &mut go_on)
                 }
@@ -393,6 +399,14 @@ impl Entered<'_> {
                 Err(payload) => {
                     context::retire();
                     let site = site_of_panicked(local);
+                    if let Some(site) = site
+                        && local.pulsed.get()
+                    {
+                        let pulse = local.hooks.borrow().pulse.clone();
+                        if let Some(pulse) = pulse {
+                            pulse.ran(local, Who::callback(site));
+                        }
+                    }
                     local.report(Lost::in_callback(payload, site));
                     if !go_on() {
                         return BatchEnd::Stopped;
@@ -471,18 +485,32 @@ fn run_entries(local: &Local, go_on: &mut impl FnMut() -> bool) -> BatchEnd {
 
 /// The same with somebody looking over our shoulder. Apart, so that the one above pays nothing for it.
 #[cold]
-fn run_observed(local: &Local, go_on: &mut impl FnMut() -> bool) -> BatchEnd {
-    let observer = local.hooks.borrow().observer.clone();
-    let Some(observer) = observer else {
-        return run_entries(local, go_on);
+fn run_looked_at(local: &Local, go_on: &mut impl FnMut() -> bool) -> BatchEnd {
+    let (observer, pulse) = {
+        let hooks = local.hooks.borrow();
+        (hooks.observer.clone(), hooks.pulse.clone())
     };
+    let Some(observer) = observer else {
+        return match pulse {
+            Some(pulse) => run_pulsed(local, &pulse, go_on),
+            None => run_entries(local, go_on),
+        };
+    };
+    run_observed(local, &observer, pulse.as_ref(), go_on)
+}
+
+fn run_observed(
+    local: &Local,
+    observer: &Rc<dyn Observer>,
+    pulse: Option<&Pulse>,
+    go_on: &mut impl FnMut() -> bool,
+) -> BatchEnd {
     while let Some(entry) = local.ready.pop() {
+        let who = Who::of(&entry);
         let observed = match &entry {
-            Entry::Task(runnable) => Some(Observed::task(local, &observer, runnable.metadata())),
-            Entry::Once(once) => Some(Observed::callback(local, &observer, once.site())),
-            Entry::Callback(callback) => {
-                Some(Observed::callback(local, &observer, callback.site()))
-            }
+            Entry::Task(runnable) => Some(Observed::task(local, observer, runnable.metadata())),
+            Entry::Once(once) => Some(Observed::callback(local, observer, once.site())),
+            Entry::Callback(callback) => Some(Observed::callback(local, observer, callback.site())),
             // Its owner polls it, and says so there.
             Entry::Main => None,
         };
@@ -490,6 +518,46 @@ fn run_observed(local: &Local, go_on: &mut impl FnMut() -> bool) -> BatchEnd {
         drop(observed);
         if ran.is_break() {
             return BatchEnd::Main;
+        }
+        if let Some(pulse) = pulse {
+            pulse.ran(local, who);
+        }
+        if !go_on() {
+            return BatchEnd::Stopped;
+        }
+    }
+    BatchEnd::Dry
+}
+
+/// The same with somebody who only wants to know what ran when a counter moved.
+#[inline(never)]
+fn run_pulsed(local: &Local, pulse: &Pulse, go_on: &mut impl FnMut() -> bool) -> BatchEnd {
+    let (beat, mut seen) = pulse.counter();
+    while let Some(entry) = local.ready.pop() {
+        // Taken apart here: described as a whole, it would have to lie in memory.
+        let who = match entry {
+            Entry::Task(runnable) => {
+                let who = Who::task(runnable.metadata());
+                harness::run(runnable);
+                who
+            }
+            Entry::Once(once) => {
+                let who = Who::callback(once.site());
+                run_once(local, once);
+                who
+            }
+            Entry::Callback(callback) => {
+                let who = Who::callback(callback.site());
+                run_callback(local, callback);
+                who
+            }
+            Entry::Main => return BatchEnd::Main,
+        };
+        // Relaxed: nothing but the number itself.
+        let now = beat.load(Ordering::Relaxed);
+        if now != seen {
+            seen = now;
+            pulse.moved(local, who, now);
         }
         if !go_on() {
             return BatchEnd::Stopped;
@@ -503,26 +571,32 @@ fn run_observed(local: &Local, go_on: &mut impl FnMut() -> bool) -> BatchEnd {
 fn run_entry(local: &Local, entry: Entry) -> ControlFlow<()> {
     match entry {
         Entry::Task(runnable) => harness::run(runnable),
-        Entry::Once(once) => {
-            let running = OnPanic::of(local, Culprit::Site(once.site()));
-            let inside = span::callback(|| once.site());
-            once.call();
-            inside.leave();
-            // Nothing in it wants to be dropped.
-            std::mem::forget(running);
-            local.spare.keep(once);
-        }
-        Entry::Callback(callback) => {
-            let mut running = OnPanic::of(local, Culprit::Callback(Rc::clone(&callback)));
-            let inside = span::callback(|| callback.site());
-            callback.call();
-            inside.leave();
-            let done = running.culprit.take();
-            drop(done);
-        }
+        Entry::Once(once) => run_once(local, once),
+        Entry::Callback(callback) => run_callback(local, callback),
         Entry::Main => return ControlFlow::Break(()),
     }
     ControlFlow::Continue(())
+}
+
+#[inline(always)]
+fn run_once(local: &Local, once: Once) {
+    let running = OnPanic::of(local, Culprit::Site(once.site()));
+    let inside = span::callback(|| once.site());
+    once.call();
+    inside.leave();
+    // Nothing in it wants to be dropped.
+    std::mem::forget(running);
+    local.spare.keep(once);
+}
+
+#[inline(always)]
+fn run_callback(local: &Local, callback: Rc<dyn Callback>) {
+    let mut running = OnPanic::of(local, Culprit::Callback(Rc::clone(&callback)));
+    let inside = span::callback(|| callback.site());
+    callback.call();
+    inside.leave();
+    let done = running.culprit.take();
+    drop(done);
 }
 
 impl Drop for Entered<'_> {

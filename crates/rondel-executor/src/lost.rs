@@ -9,6 +9,7 @@ use std::rc::Rc;
 use crate::spawner::Spawner;
 use crate::task::info::TaskInfo;
 use crate::task::join_error::PanicPayload;
+use crate::task_group::ChildInfo;
 
 /// Where an executor reports failures that have no awaiter: a closure on the executor's thread.
 pub type Sink = Rc<dyn Fn(Lost)>;
@@ -21,6 +22,9 @@ pub struct Lost {
     pub kind: LostKind,
     /// The task it happened in, if it was one.
     pub task: Option<TaskInfo>,
+    /// In which child of which group of that task it happened: the innermost first, each a child of a group inside the next. Empty
+    /// outside of groups, and in the body of one.
+    pub groups: Vec<ChildInfo>,
     /// Where the callback was scheduled, if it was one.
     pub callback: Option<&'static Location<'static>>,
 }
@@ -62,6 +66,7 @@ impl Lost {
         Self {
             kind,
             task,
+            groups: Vec::new(),
             callback: None,
         }
     }
@@ -73,14 +78,18 @@ impl Lost {
         Self {
             kind: LostKind::CallbackPanicked(PanicPayload::new(payload)),
             task: None,
+            groups: Vec::new(),
             callback,
         }
     }
 
-    /// Reports a panic that has no awaiter and no task of its own, to the executor whose turn it is.
-    pub(crate) fn report_panic(payload: Box<dyn std::any::Any + Send>) {
+    /// Reports a panic of a group's child that has no awaiter, to the executor whose turn it is.
+    pub(crate) fn report_panic(payload: Box<dyn std::any::Any + Send>, groups: Vec<ChildInfo>) {
         let kind = LostKind::TaskPanicked(PanicPayload::new(payload));
-        let lost = Self::in_task(kind, Spawner::current_task());
+        let lost = Self {
+            groups,
+            ..Self::in_task(kind, Spawner::current_task())
+        };
         match Spawner::current() {
             Some(spawner) => spawner.report(lost),
             None => lost.write_to_stderr(),
@@ -116,6 +125,9 @@ impl fmt::Display for Lost {
             LostKind::CleanupPanicked(payload) => write!(f, "a cleanup panicked: {payload}"),
             LostKind::CleanupDropped => f.write_str("a cleanup was dropped before it had ended"),
         }?;
+        for child in &self.groups {
+            write!(f, " (in {child})")?;
+        }
         if let Some(task) = &self.task {
             write!(f, " ({task})")?;
         }

@@ -136,10 +136,11 @@ impl Spawner {
             return observer;
         }
         let accounts = observer.as_ref().is_some_and(|o| o.keeps_accounts());
-        local.observed.set(observer.is_some());
         local.accounts.set(accounts);
         local.note_unusual();
-        mem::replace(&mut local.hooks.borrow_mut().observer, observer)
+        let before = mem::replace(&mut local.hooks.borrow_mut().observer, observer);
+        local.note_observed();
+        before
     }
 }
 

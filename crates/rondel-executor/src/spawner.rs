@@ -17,6 +17,7 @@ use crate::task::handle::Task;
 use crate::task::harness;
 use crate::task::header::{Header, NO_SLOT};
 use crate::task::info::{TaskId, TaskInfo};
+use crate::task_group::ChildInfo;
 use crate::task_local::snapshot::call_with;
 use crate::task_local::values::{inherited, may_inherit};
 
@@ -189,6 +190,29 @@ impl Spawner {
     /// The number of the task being polled on this thread, of whatever executor; `None` in callbacks and outside turns.
     pub fn current_task_id() -> Option<TaskId> {
         context::with_task(|task| task.map(|header| TaskId(header.id())))
+    }
+
+    /// The children of groups that are being polled on this thread: the innermost first, each a child of a group inside the next,
+    /// as far as the task that all are parts of. Empty outside of groups, and in the body of one.
+    ///
+    /// ```
+    /// use rondel_executor::{Executor, Spawner, task_scope};
+    ///
+    /// let executor = Executor::new();
+    /// let task = executor.spawn(task_scope(async |outer| {
+    ///     outer.spawn_named("outer", task_scope(async |inner| {
+    ///         inner.spawn_named("inner", async {
+    ///             let around = Spawner::current_children();
+    ///             let names: Vec<_> = around.iter().map(|child| child.name()).collect();
+    ///             assert_eq!(names, [Some("inner"), Some("outer")]);
+    ///         });
+    ///     }));
+    /// }));
+    /// executor.run_until_idle();
+    /// task.into_result().unwrap().unwrap();
+    /// ```
+    pub fn current_children() -> Vec<ChildInfo> {
+        context::members()
     }
 
     /// The task being polled on this thread, of whatever executor; `None` in callbacks and outside turns.

@@ -19,6 +19,7 @@
 pub(crate) mod board;
 mod child;
 mod info;
+pub(crate) mod lineage;
 mod member;
 mod run;
 

@@ -1,13 +1,18 @@
 //! Debug mode: what is slow, what waits too long, what was left open.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
+use rondel_executor::LateWakeHandler;
 use rondel_sync::label;
 
 use crate::local::LocalLoop;
 use crate::notice::Notice;
 use crate::overseer::{Modes, Overseer};
+use crate::report::{Level, report};
 use crate::state::State;
 
 /// From when on an entry counts as slow, unless set. asyncio's default.
@@ -15,15 +20,25 @@ pub(crate) const SLOW: Duration = Duration::from_millis(100);
 
 /// At most so many tasks are named when a loop closes on them.
 const NAMED_AT_CLOSE: usize = 10;
+/// And so many of those that are woken after that.
+const NAMED_LATE: usize = 10;
 
 impl LocalLoop {
     /// Turns debug mode on or off; `RONDEL_DEBUG=1` turns it on from the start. asyncio: `set_debug`.
     ///
     /// It [notices](crate::Notice) tasks and callbacks that run for long without giving way, a ready queue that is too long,
-    /// and what is still open when the loop is closed; it keeps [accounts](LocalLoop::set_accounts); and
-    /// what it notices goes to standard error, or to [a handler](LocalLoop::set_notice_handler). It costs two readings of the
-    /// clock and an entry in a table for each task, cheap enough for staging; a loop without it pays nothing. Called
-    /// from inside, it takes effect with the next entry.
+    /// and what is still open when the loop is closed. What it notices goes to standard error, or to
+    /// [a handler](LocalLoop::set_notice_handler). A task that somebody wakes after its loop was closed on it is reported as well, once,
+    /// where the loop's reports go without a handler: there is nobody left to call one.
+    ///
+    /// It is cheap enough for staging, a few nanoseconds for an entry; a loop without it pays nothing. Called from inside, it
+    /// takes effect with the next entry. [Accounts](LocalLoop::set_accounts), which cost more, are apart.
+    ///
+    /// The clock is read at each look around, and after an entry only if a thread, `rondel-ticker`, says that time has gone on: eight
+    /// times within [`slow_callback_duration`](LocalLoop::set_slow_callback_duration) while the loop runs, and never while it waits. So
+    /// what is slow is never missed, but counts as up to an eighth of that longer than it was; and if the thread has been held up,
+    /// [`Notice::SlowTurn`] says that nobody saw which entry it was. Below 50 ms, or where there can be no thread, in the child of a
+    /// fork, the clock is read after each entry.
     ///
     /// What asyncio's debug mode does beyond that needs no mode here: wrong-thread calls do not compile, and where tasks and
     /// callbacks come from is always known.
@@ -41,7 +56,9 @@ impl LocalLoop {
     /// noticed. asyncio: `slow_callback_duration`.
     #[doc(alias = "slow_callback_duration")]
     pub fn set_slow_callback_duration(&self, limit: Duration) {
-        self.state().slow.set(limit);
+        let state = self.state();
+        state.slow.set(limit);
+        state.change_modes(|_| {});
     }
 
     /// From when on debug mode notices that something ran or waited for long. asyncio: `slow_callback_duration`.
@@ -50,15 +67,15 @@ impl LocalLoop {
     }
 
     /// Whether [account](crate::TaskInfo::account) is kept of how often and for how long each task is polled, and of who
-    /// awaits whom, and times are measured for the [metrics](LocalLoop::metrics). Default: no; debug mode does it, too.
-    /// Costs as much as debug mode.
+    /// awaits whom, and times are measured for the [metrics](LocalLoop::metrics). Default: no; [inspection](LocalLoop::inspect) does it,
+    /// too. Costs two readings of the clock for an entry, and a place in a table for each task.
     pub fn set_accounts(&self, on: bool) {
         self.state().change_modes(|modes| modes.accounts = on);
     }
 
     /// Whether accounts are kept.
     pub fn keeps_accounts(&self) -> bool {
-        self.state().modes.get().timed()
+        self.state().modes.get().accounts
     }
 }
 
@@ -77,20 +94,32 @@ impl State {
     pub(crate) fn change_modes(self: &Rc<Self>, change: impl FnOnce(&mut Modes)) {
         let mut modes = self.modes.get();
         change(&mut modes);
-        if modes == self.modes.get() || self.closed.get() {
+        let slow = self.slow.get();
+        // What counts as slow decides how it is found out.
+        let same = modes == self.modes.get() && !modes.debug;
+        if same || self.closed.get() {
             return;
         }
+        let debug_changes = modes.debug != self.modes.get().debug;
         self.modes.set(modes);
         let overseer = self.overseer();
-        overseer.set_modes(modes);
+        let pulse = overseer.set_modes(modes);
         if modes.timed() {
             // For the whole process, and not taken back: other loops may count on it.
             label::track_holders(true);
         }
         self.timed.set(modes.timed());
-        let observer = modes.any().then(|| Rc::clone(overseer) as _);
-        let before = self.executor.spawner().set_observer(observer);
+        let observer = modes.observed(slow).then(|| Rc::clone(overseer) as _);
+        let spawner = self.executor.spawner();
+        let before = spawner.set_observer(observer);
         drop(before);
+        spawner.set_pulse(pulse);
+        if self.running.get() {
+            overseer.begin_run();
+        }
+        if debug_changes {
+            spawner.set_late_wake_handler(modes.debug.then(late_wake_handler));
+        }
         if self.in_batch.get() {
             // The batch that is running was begun in the old mode.
             self.mode_changed.set(true);
@@ -128,4 +157,26 @@ impl State {
             });
         }
     }
+}
+
+/// Says on whatever thread it is that a task is woken whose loop has gone.
+fn late_wake_handler() -> LateWakeHandler {
+    let told = AtomicUsize::new(0);
+    Arc::new(move |late| {
+        let told = told.fetch_add(1, Ordering::Relaxed);
+        if told > NAMED_LATE {
+            return;
+        }
+        let thread = thread::current();
+        let by = thread.name().unwrap_or("without a name");
+        let late = format!("{late} was woken after its loop was closed, by the thread {by:?}");
+        if told < NAMED_LATE {
+            report(Level::Warning, &late);
+        } else {
+            report(
+                Level::Warning,
+                &format_args!("{late}; what else comes too late there is not reported"),
+            );
+        }
+    })
 }

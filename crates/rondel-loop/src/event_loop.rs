@@ -452,6 +452,9 @@ impl<'s> Run<'s> {
         }
         state.running.set(true);
         watchdog::begin(state);
+        if let Some(overseer) = state.overseer.get() {
+            overseer.begin_run();
+        }
         Ok(Self {
             state,
             _current: Running::enter(state),
@@ -536,6 +539,9 @@ impl Drop for Run<'_> {
     fn drop(&mut self) {
         self.state.running.set(false);
         self.state.in_batch.set(false);
+        if let Some(overseer) = self.state.overseer.get() {
+            overseer.end_run();
+        }
     }
 }
 

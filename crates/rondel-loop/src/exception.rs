@@ -7,7 +7,7 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 
-use rondel_executor::{Lost, LostKind, PanicPayload, TaskInfo};
+use rondel_executor::{ChildInfo, Lost, LostKind, PanicPayload, TaskInfo};
 
 use crate::local::LocalLoop;
 use crate::report::{Level, report};
@@ -25,6 +25,8 @@ pub struct ExceptionContext {
     pub panic: Option<PanicPayload>,
     /// The task it happened in, if it was one: its name, where it was spawned, what it last waited on.
     pub task: Option<TaskInfo>,
+    /// In which child of which group of that task: the innermost first, each a child of a group inside the next.
+    pub groups: Vec<ChildInfo>,
     /// Where the callback was scheduled, if it was one.
     pub callback: Option<&'static Location<'static>>,
     /// Where the promise was made, if it was one that failed.
@@ -42,6 +44,7 @@ impl ExceptionContext {
             error: None,
             panic: None,
             task: None,
+            groups: Vec::new(),
             callback: None,
             promise: None,
         }
@@ -79,6 +82,9 @@ impl fmt::Display for ExceptionContext {
             write!(f, ": {error}")?;
             cause = error.source();
         }
+        for child in &self.groups {
+            write!(f, "\n  in a group's child: {child}")?;
+        }
         if let Some(task) = &self.task {
             write!(f, "\n  task: {task}, last waited for {}", task.waits())?;
             if let Some(by) = task.account().and_then(|account| account.spawned_by()) {
@@ -111,6 +117,7 @@ impl From<Lost> for ExceptionContext {
             other => {
                 return Self {
                     task: lost.task,
+                    groups: lost.groups,
                     callback: lost.callback,
                     ..Self::new(format!("{other:?}"))
                 };
@@ -121,6 +128,7 @@ impl From<Lost> for ExceptionContext {
             error,
             panic,
             task: lost.task,
+            groups: lost.groups,
             callback: lost.callback,
             promise: None,
         }

@@ -10,6 +10,7 @@ mod path;
 mod server;
 mod snapshot;
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -143,6 +144,19 @@ impl LocalLoop {
             modes.accounts = true;
             modes.watchdog = true;
         });
+        // The loop may be blocked before it looks around for the first time: there is something to be seen from the start.
+        inspected.keep(self);
+        let (own, weak) = (Arc::clone(&inspected), Rc::downgrade(state));
+        let entries = Cell::new(0_u64);
+        state.overseer().set_before_entry(Some(Rc::new(move || {
+            entries.set(entries.get() + 1);
+            // Not each time: one with many tasks takes a while.
+            if entries.get().is_power_of_two()
+                && let Some(state) = weak.upgrade()
+            {
+                own.keep(&Self::of(&state));
+            }
+        })));
         let own = Arc::clone(&inspected);
         let hook: AfterLook = Rc::new(move |state, now| own.make_if_due(state, now));
         let before = state.after_look.replace(Some(hook));
@@ -211,18 +225,26 @@ impl Inspected {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a snapshot, on the loop's thread.
+    /// Makes a snapshot, on the loop's thread, for those who wait for one.
     fn make(&self, local: &LocalLoop) {
+        self.keep(local);
+        let mut latest = self.latest();
+        latest.number += 1;
+        latest.asked = false;
+        drop(latest);
+        self.made.notify_all();
+    }
+
+    /// Makes a snapshot in case that nobody can make one later. It is no answer to a request: the task that is about to run is
+    /// missing if it has not run before.
+    fn keep(&self, local: &LocalLoop) {
         let begun = Instant::now();
         let snapshot = Arc::new(Snapshot::of(local));
         let mut latest = self.latest();
         latest.cost = begun.elapsed();
-        latest.number += 1;
-        latest.asked = false;
         let before = latest.snapshot.replace(snapshot);
         drop(latest);
         drop(before);
-        self.made.notify_all();
     }
 
     /// The loop has looked around: a good moment, if it is time for another one.
@@ -231,13 +253,14 @@ impl Inspected {
             return;
         }
         let latest = self.latest();
-        let due = match &latest.snapshot {
-            None => true,
-            Some(snapshot) => {
-                now.saturating_duration_since(snapshot.taken) > SELDOM.max(latest.cost * SHARE)
-            }
-        };
+        let due = latest.snapshot.as_ref().is_none_or(|snapshot| {
+            snapshot.first_turn
+                || now.saturating_duration_since(snapshot.taken) > SELDOM.max(latest.cost * SHARE)
+        });
         drop(latest);
+        if let Some(overseer) = state.overseer.get() {
+            overseer.set_before_entry(None);
+        }
         if due {
             self.make(&LocalLoop::of(state));
         }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// One file lifts this: the signal handler (`signal/disposition.rs`).
+// Three files lift this: the signal handlers (`signal/disposition.rs`, `watchdog/stack/capture.rs`) and what other threads see of what
+// runs (`overseer/published.rs`).
 #![deny(unsafe_code)]
 
 mod blocking;
@@ -19,6 +20,7 @@ mod metrics;
 mod notice;
 mod notice_handler;
 mod overseer;
+mod own_process;
 mod promise;
 mod readiness;
 mod receive_buffer;
@@ -61,11 +63,12 @@ pub use time::{
 };
 pub use timer::TimerHandle;
 pub use watchdog::options::{Blocked, Watchdog};
+pub use watchdog::stack::{Stack, StackFrame};
 
 /// The layer below that runs tasks: what of it shows up here.
 pub use rondel_executor::{
-    Account, CancelToken, Handle, JoinError, NewTask, NoTask, RemoteError, RemoteTask, Running,
-    Task, TaskFactory, TaskId, TaskInfo, TaskLocal, TaskLocals, Waits,
+    Account, CancelToken, ChildInfo, Handle, JoinError, NewTask, NoTask, RemoteError, RemoteTask,
+    Running, Task, TaskFactory, TaskId, TaskInfo, TaskLocal, TaskLocals, Waits,
 };
 /// The layer below that waits for descriptors: what of it shows up here.
 pub use rondel_poll::{Selector, SourceKind};

@@ -44,10 +44,10 @@ pub struct Metrics {
     pub pool_waited: (Duration, u64),
     /// How often the loop has looked around for I/O, timers and other threads.
     pub turns: u64,
-    /// How long single entries ran. Empty unless [accounts](LocalLoop::set_accounts) are kept or debug mode is on; so are the
-    /// two below.
+    /// How long single entries ran. Empty unless [accounts](LocalLoop::set_accounts) are kept.
     pub entry_time: Histogram,
-    /// How long what was ready waited for its turn: the loop's lag.
+    /// How long what was ready waited for its turn: the loop's lag. Empty unless accounts are kept or debug mode is on; so is
+    /// the next.
     pub lag: Histogram,
     /// How long the loop ran from one look around to the next.
     pub turn_time: Histogram,

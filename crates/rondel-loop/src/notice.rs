@@ -30,6 +30,16 @@ pub enum Notice {
         /// From when on it is noticed.
         limit: Duration,
     },
+    /// The loop took long from one look around to the next, and nobody saw which entry did: the whole process was held up, or the
+    /// thread that watches the time was. Now and then, on a machine with too much to do.
+    SlowTurn {
+        /// How long it took.
+        took: Duration,
+        /// The entry that ended it, if one did: it may have been that one.
+        last: Option<Running>,
+        /// From when on it is noticed.
+        limit: Duration,
+    },
     /// The loop was closed, and this was still open or pending.
     Unclosed {
         /// What it is, in words.
@@ -54,6 +64,17 @@ impl fmt::Display for Notice {
                 "what was ready waited {:.3} seconds for its turn, behind {behind} others (noticed from {limit:?} on)",
                 waited.as_secs_f64()
             ),
+            Self::SlowTurn { took, last, limit } => {
+                write!(
+                    f,
+                    "a turn of the loop took {:.3} seconds (noticed from {limit:?} on), it was not seen by what",
+                    took.as_secs_f64()
+                )?;
+                match last {
+                    Some(last) => write!(f, ", perhaps by {last}"),
+                    None => Ok(()),
+                }
+            }
             Self::Unclosed { what } => write!(f, "the loop was closed with {what}"),
         }
     }

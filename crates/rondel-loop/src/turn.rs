@@ -192,7 +192,8 @@ pub(crate) fn look(
         }
     };
     // With nothing to wait for, a peek would be a system call for nothing: what other threads send shows without it.
-    if listens || !matches!(wait, Wait::Poll) || !nothing_registered(state) {
+    let asks = listens || !matches!(wait, Wait::Poll) || !nothing_registered(state);
+    if asks {
         let mut events = state.events.take().unwrap_or_default();
         let outstanding = state.shared.outstanding.load(Ordering::Acquire) > 0;
         let waited = state.selector.wait(&mut events, wait, outstanding);
@@ -208,7 +209,7 @@ pub(crate) fn look(
     turn.drain_inbox();
     budget.renew(state, now);
     if state.timed.get() {
-        after_look(state);
+        after_look(state, !asks);
     }
     Ok(())
 }
@@ -221,13 +222,13 @@ fn before_look(state: &State) {
 }
 
 #[cold]
-fn after_look(state: &Rc<State>) {
+fn after_look(state: &Rc<State>, at_once: bool) {
     let hook = state.after_look.borrow().clone();
     if let Some(hook) = hook {
         hook(state, Instant::now());
     }
     if let Some(overseer) = state.overseer.get() {
-        overseer.after_look(&state.executor.spawner());
+        overseer.after_look(&state.executor.spawner(), at_once);
     }
 }
 

@@ -1,20 +1,22 @@
 //! The watchdog: says that a loop is blocked while it is, and by what.
 
 pub(crate) mod options;
+pub(crate) mod stack;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::local::LocalLoop;
 use crate::overseer::published::{Published, Seen};
+use crate::own_process::is_ours;
 use crate::report::{Level, report};
 use crate::state::State;
 use options::{Blocked, Watchdog};
+use stack::{Stack, ThreadNumber};
 
 /// How often a loop that runs is looked at, as a part of its limit; and the bounds of that.
 const LOOKS: u32 = 4;
@@ -25,7 +27,8 @@ const QUIET: Duration = Duration::from_secs(10);
 
 impl LocalLoop {
     /// Sets a watchdog, which reports, while it is so, that one task or callback keeps the loop from going on; `None`: none.
-    /// Default: one in debug builds, none in release builds; `RONDEL_WATCHDOG=1` and `RONDEL_WATCHDOG=0` decide for both.
+    /// Default: one in debug builds, none in release builds; `RONDEL_WATCHDOG=1` and `RONDEL_WATCHDOG=0` decide for both, and
+    /// `RONDEL_WATCHDOG=stack` sets one that shows the [stack](Watchdog::stack), too.
     ///
     /// One thread, `rondel-watchdog`, looks at all loops of the process now and then; it begins when the first of them runs, and
     /// ends with the last. For a loop it costs a few stores an entry, no system call and no reading of the clock. asyncio
@@ -69,6 +72,7 @@ struct Watched {
     published: Arc<Published>,
     watchdog: Watchdog,
     thread: Option<String>,
+    number: ThreadNumber,
     track: Mutex<Track>,
 }
 
@@ -95,14 +99,6 @@ static WATCHES: Mutex<Watches> = Mutex::new(Watches {
     awake: false,
 });
 static CHANGED: Condvar = Condvar::new();
-/// The process whose thread it is: the child of a fork has a copy of the lock above, perhaps held by a thread that it has not.
-static PROCESS: AtomicU32 = AtomicU32::new(0);
-
-fn is_ours() -> bool {
-    let own = std::process::id();
-    let known = PROCESS.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed);
-    known.is_ok_and(|_| true) || known == Err(own)
-}
 
 fn watches() -> MutexGuard<'static, Watches> {
     WATCHES.lock().unwrap_or_else(PoisonError::into_inner)
@@ -118,6 +114,7 @@ impl Leash {
             published,
             watchdog,
             thread: thread::current().name().map(ToOwned::to_owned),
+            number: ThreadNumber::current(),
             track: Mutex::default(),
         });
         let mut watches = watches();
@@ -195,7 +192,10 @@ impl Watched {
             self.track().seen = None;
             return false;
         };
-        if let Some(blocked) = self.judge(&seen, now) {
+        if let Some(mut blocked) = self.judge(&seen, now) {
+            if self.watchdog.stack {
+                blocked.stack = Some(self.stack(&seen));
+            }
             self.report(&blocked);
         }
         true
@@ -233,7 +233,18 @@ impl Watched {
             site: seen.site,
             for_at_least,
             unreported: std::mem::take(&mut track.unreported),
+            stack: None,
         })
+    }
+
+    /// The stack of what blocks the loop.
+    fn stack(&self, seen: &Seen) -> Stack {
+        let stack = Stack::of(self.number);
+        // Looked at again: else it may be that of whatever ran next.
+        match self.published.look() {
+            Some(now) if now.turn == seen.turn => stack,
+            _ => Stack::none("the loop has gone on meanwhile".to_owned()),
+        }
     }
 
     fn report(&self, blocked: &Blocked) {
@@ -256,6 +267,7 @@ mod tests {
             published: Arc::default(),
             watchdog: Watchdog::new().limit(limit),
             thread: None,
+            number: ThreadNumber::current(),
             track: Mutex::default(),
         }
     }

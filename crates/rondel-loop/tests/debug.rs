@@ -68,6 +68,98 @@ fn slow_tasks_and_callbacks_are_named_with_their_times() {
 }
 
 #[test]
+fn what_is_slow_is_named_though_the_clock_is_hardly_read() {
+    let (mut lp, notices) = noticed();
+    lp.set_debug(true);
+    assert!(lp.slow_callback_duration() >= Duration::from_millis(100));
+    // Once the thread that watches the time has been held up, nobody is named: try again.
+    for _ in 0..20 {
+        lp.call_soon(|| hog(Duration::from_millis(150)));
+        lp.run_until_complete(async {
+            for _ in 0..100 {
+                yield_now().await;
+            }
+            sleep(Duration::from_millis(1)).await;
+            spawn(async { hog(Duration::from_millis(150)) })
+                .named("gone by then")
+                .await
+                .unwrap();
+            hog(Duration::from_millis(150));
+        })
+        .unwrap();
+        let notices = notices.take();
+        let mut named = Vec::new();
+        for notice in &notices {
+            match notice {
+                Notice::Slow { entry, took, .. } => {
+                    assert!(*took >= Duration::from_millis(100), "{notice}");
+                    named.push(entry.to_string());
+                }
+                Notice::SlowTurn { .. } | Notice::Crowded { .. } => {}
+                other => panic!("{other}"),
+            }
+        }
+        let slow = notices
+            .iter()
+            .filter(|notice| !matches!(notice, Notice::Crowded { .. }))
+            .count();
+        assert!(slow >= 3, "none is missed: {notices:?}");
+        if slow == 3 && named.len() == 3 {
+            assert!(
+                named[0].starts_with("a callback scheduled at "),
+                "{named:?}"
+            );
+            assert!(
+                named[1].starts_with("\"gone by then\" spawned at "),
+                "{named:?}"
+            );
+            assert!(named[2].starts_with("Task-"), "{named:?}");
+            return;
+        }
+    }
+    panic!("never named");
+}
+
+#[test]
+fn the_ticker_goes_with_the_last_loop() {
+    // In a process of its own, as the test of the watchdog below.
+    if std::env::var_os("RONDEL_TEST_ALONE").is_none() {
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_ticker_goes_with_the_last_loop"])
+            .env("RONDEL_TEST_ALONE", "1")
+            .status()
+            .unwrap();
+        assert!(status.success());
+        return;
+    }
+    for _ in 0..2 {
+        let mut lp = EventLoop::builder()
+            .watchdog(None)
+            .debug(true)
+            .build()
+            .unwrap();
+        assert_eq!(threads("rondel-ticker"), 0, "none before a loop runs");
+        lp.run_until_complete(yield_now()).unwrap();
+        while threads("rondel-ticker") != 1 {
+            std::thread::yield_now();
+        }
+        drop(lp);
+        while threads("rondel-ticker") > 0 {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// How many threads of this process have this name.
+fn threads(name: &str) -> usize {
+    std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
+        .filter(|comm| comm.trim_end() == name)
+        .count()
+}
+
+#[test]
 fn with_a_limit_of_zero_everything_is_noticed() {
     let (mut lp, notices) = noticed();
     lp.set_slow_callback_duration(Duration::ZERO);
@@ -230,13 +322,7 @@ fn the_watchdog_goes_with_the_last_loop() {
         assert!(status.success());
         return;
     }
-    let watchdogs = || {
-        std::fs::read_dir("/proc/self/task")
-            .unwrap()
-            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
-            .filter(|name| name.starts_with("rondel-watchdog"))
-            .count()
-    };
+    let watchdogs = || threads("rondel-watchdog");
     for _ in 0..2 {
         let mut lp = EventLoop::builder()
             .watchdog(Some(Watchdog::new()))
@@ -361,4 +447,73 @@ fn figures_tell_how_long_jobs_waited_for_a_thread() {
     );
     assert!(waited >= Duration::from_millis(5), "{waited:?}");
     assert!(metrics.to_string().contains("2 jobs begun"));
+}
+
+/// Run in a process of its own by the test below.
+#[test]
+fn a_program_with_a_thread_that_comes_late() {
+    if std::env::var_os("RONDEL_TEST_PROGRAM").is_none() {
+        return;
+    }
+    let (send, wakers) = mpsc::channel();
+    let mut lp = EventLoop::new().unwrap();
+    lp.run_until_complete(async {
+        for number in 0..12 {
+            let send = send.clone();
+            spawn(std::future::poll_fn(move |cx| {
+                send.send(cx.waker().clone()).unwrap();
+                std::task::Poll::<()>::Pending
+            }))
+            .set_name(format!("left behind {number}"));
+        }
+        yield_now().await;
+    })
+    .unwrap();
+    drop((lp, send));
+    let late = std::thread::Builder::new().name("latecomer".into());
+    let late = late.spawn(move || {
+        for waker in wakers {
+            waker.wake_by_ref();
+            waker.wake();
+        }
+    });
+    late.unwrap().join().unwrap();
+}
+
+#[test]
+fn who_wakes_tasks_of_a_loop_that_has_gone_is_reported() {
+    let stderr = |debug: &str| {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "a_program_with_a_thread_that_comes_late",
+                "--nocapture",
+            ])
+            .env("RONDEL_TEST_PROGRAM", "1")
+            .env("RONDEL_DEBUG", debug)
+            .env("RONDEL_WATCHDOG", "0")
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let text = stderr("1");
+    let late: Vec<_> = text
+        .lines()
+        .filter(|line| line.contains("after its loop was closed"))
+        .collect();
+    assert_eq!(late.len(), 11, "ten, and that there are more: {text}");
+    assert!(
+        late[0].starts_with("rondel: \"left behind 0\" spawned at "),
+        "{text}"
+    );
+    assert!(
+        late[0].contains("debug.rs") && late[0].ends_with("by the thread \"latecomer\""),
+        "{text}"
+    );
+    assert!(
+        late[10].ends_with("what else comes too late there is not reported"),
+        "{text}"
+    );
+    assert_eq!(stderr("0"), "");
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use child::{child, is_child};
 use prying_waker::prying_waker;
-use rondel_executor::{Callback, Waits, leave};
+use rondel_executor::{Callback, Waits, leave, task_scope};
 use rondel_loop::signal::Signal;
 use rondel_loop::{
     EventLoop, ExceptionContext, Flush, SourceKind, sleep, spawn, timeout, yield_now,
@@ -626,4 +626,55 @@ fn a_panicking_callback_of_a_source_is_reported_with_its_site() {
     let said = reports.take();
     assert_eq!(said.len(), 1, "{said:?}");
     assert_eq!(said[0].panic.as_deref(), Some("source"));
+}
+
+#[test]
+fn a_report_names_the_children_of_groups_that_it_comes_from() {
+    let mut lp = EventLoop::new().unwrap();
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let noted = Rc::clone(&told);
+    lp.set_exception_handler(Some(Rc::new(move |_, context| {
+        noted.borrow_mut().push(context.to_string());
+    })));
+    lp.run_until_complete(async {
+        let server = spawn(task_scope(async |clients| {
+            clients.spawn_named("client", async {
+                task_scope(async |requests| {
+                    requests.spawn_named("request", async {
+                        let (promise, deferred) = rondel_loop::promise::<(), fmt::Error>();
+                        promise.set_error(fmt::Error).unwrap();
+                        drop(deferred);
+                        panic!("no such page");
+                    });
+                })
+                .await;
+            });
+        }));
+        server.set_name("server");
+        drop(server);
+        // Each group within a group takes a turn more to begin.
+        for _ in 0..8 {
+            yield_now().await;
+        }
+    })
+    .unwrap();
+    let told = told.take();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("a promise failed, and nobody retrieved its error"));
+    assert!(told[1].starts_with("a task panicked, and nobody awaits it: no such page"));
+    for report in &told {
+        let lines: Vec<_> = report.lines().collect();
+        assert!(
+            lines[1].starts_with("  in a group's child: \"request\" spawned at "),
+            "{report}"
+        );
+        assert!(
+            lines[2].starts_with("  in a group's child: \"client\" spawned at "),
+            "{report}"
+        );
+        assert!(
+            lines[3].starts_with("  task: \"server\" spawned at "),
+            "{report}"
+        );
+    }
 }

@@ -8,8 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
+use std::time::Duration;
 
-use rondel_loop::{EventLoop, LocalLoop, run, spawn, to_thread, yield_now};
+use rondel_loop::{EventLoop, LocalLoop, run, sleep, spawn, to_thread, yield_now};
 
 fn socket(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("rondel-test-{}-{name}", std::process::id()))
@@ -131,6 +132,77 @@ fn a_blocked_loop_is_answered_for() {
         );
         assert!(answer.contains("\"name\":\"bystander\""), "{answer}");
     }
+}
+
+/// Runs a loop that is blocked before it has looked around for the first time; gives what is said of it meanwhile.
+fn blocked_at_once(name: &str, begin: impl FnOnce(&EventLoop, Box<dyn FnOnce()>)) -> String {
+    let path = socket(name);
+    let mut lp = EventLoop::builder().watchdog(None).build().unwrap();
+    let _inspection = lp.inspect(Some(&path)).unwrap();
+    let (blocked, is_blocked) = mpsc::channel();
+    let (go_on, told_to) = mpsc::channel::<()>();
+    let there = path.clone();
+    let client = std::thread::spawn(move || {
+        is_blocked.recv().unwrap();
+        let answer = ask(&there, b"snapshot\n");
+        go_on.send(()).unwrap();
+        answer
+    });
+    begin(
+        &lp,
+        Box::new(move || {
+            blocked.send(()).unwrap();
+            told_to.recv().unwrap();
+        }),
+    );
+    lp.run_until_complete(async {
+        for _ in 0..4 {
+            yield_now().await;
+        }
+    })
+    .unwrap();
+    // It has looked around since.
+    lp.run_until_complete(sleep(Duration::from_millis(1)))
+        .unwrap();
+    let answer = client.join().unwrap();
+    assert!(answer.contains("\"fresh\":false"), "{answer}");
+    let there = path.clone();
+    let later = lp
+        .run_until_complete(to_thread(move || ask(&there, b"snapshot\n")))
+        .unwrap()
+        .unwrap();
+    assert!(later.contains("\"fresh\":true,"), "{later}");
+    assert!(later.contains("\"first_turn\":false"), "{later}");
+    answer
+}
+
+#[test]
+fn a_loop_that_is_blocked_by_its_first_entry_is_answered_for() {
+    let answer = blocked_at_once("first", |lp, block| {
+        lp.spawner().spawn(pending::<()>()).set_name("bystander");
+        lp.call_soon(block);
+    });
+    assert!(answer.contains("\"first_turn\":true"), "{answer}");
+    assert!(answer.contains("\"running\":{\"site\":\""), "{answer}");
+    assert!(answer.contains("\"name\":\"bystander\""), "{answer}");
+}
+
+#[test]
+fn what_the_first_entry_has_spawned_is_known_when_the_next_one_blocks() {
+    let answer = blocked_at_once("second", |lp, block| {
+        lp.call_soon(|| {
+            spawn(pending::<()>()).set_name("bystander");
+        });
+        lp.spawner()
+            .spawn(async move { block() })
+            .set_name("blocker");
+    });
+    assert!(answer.contains("\"first_turn\":true"), "{answer}");
+    assert!(
+        answer.contains("\"name\":\"blocker\",\"site\":"),
+        "{answer}"
+    );
+    assert!(answer.contains("\"name\":\"bystander\""), "{answer}");
 }
 
 #[test]

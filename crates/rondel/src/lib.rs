@@ -45,7 +45,7 @@ pub use rondel_loop::{
 pub use rondel_executor::{Account, Running, Waits};
 pub use rondel_loop::{
     Blocked, CallGraph, ChildNode, Histogram, InspectError, Inspection, Metrics, Notice,
-    NoticeHandler, TaskGraph, TaskNode, Watchdog, capture_call_graph,
+    NoticeHandler, Stack, StackFrame, TaskGraph, TaskNode, Watchdog, capture_call_graph,
 };
 
 // Synchronisation, where asyncio has it.

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::cleanup::Scope;
+use crate::late_wake::LateWaker;
 use crate::shield::OpenShields;
 use crate::task::account::Account;
 use crate::task::done::OnDone;
 use crate::task::info::TaskId;
 use crate::task_group::board::Board;
+use crate::task_group::lineage::Origin;
 use crate::task_local::values::Shared;
 
 /// A callback for when the task is done, with the number that removes it.
@@ -34,10 +36,14 @@ pub(crate) struct Extras {
     pub(crate) locals: Shared,
     /// What the task panicked with, until somebody takes it.
     pub(crate) panic: Option<Box<dyn Any + Send>>,
+    /// In which child of its groups a panic came up.
+    pub(crate) origin: Option<Origin>,
     /// What an observer has noted.
     pub(crate) account: Option<Account>,
     /// The children of its groups, while accounts are kept.
     pub(crate) groups: Vec<Board>,
+    /// What its wakers are clones of, if late wakes are told of.
+    pub(crate) late: Option<Arc<LateWaker>>,
     /// Tasks known to await this one.
     pub(crate) awaited_by: Vec<TaskId>,
 }

@@ -21,6 +21,7 @@ use pin_project_lite::pin_project;
 use crate::claim::Claim;
 use crate::context::{self, Polling, Turn, announce};
 use crate::core::{Core, Local};
+use crate::late_wake::passed;
 use crate::lost::Lost;
 use crate::site::Site;
 use crate::span;
@@ -239,11 +240,25 @@ pub(super) fn drive<F: Future>(
     mut future: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<F::Output>> {
-    if !header.is_plain(Header::CANCEL) || local.closed.get() {
-        if local.closed.get() || (header.has(Header::CANCEL) && !postponed(header, local, cx)) {
-            return Poll::Ready(drop_cancelled(header, local, future));
+    let (wary, mut wary_cx);
+    let mut cx = cx;
+    let odd = local.odd.get();
+    let plain = header.is_plain(Header::CANCEL);
+    if odd != 0 || !plain {
+        if odd == Local::SHUT || !plain {
+            if odd == Local::SHUT || (header.has(Header::CANCEL) && !postponed(header, local, cx)) {
+                return Poll::Ready(drop_cancelled(header, local, future));
+            }
+            header.label(Waits::NOTHING, 0);
         }
-        header.label(Waits::NOTHING, 0);
+        if odd == Local::WARY {
+            // SAFETY: used in this function only, while the context is there that the task's own waker comes from.
+            wary = unsafe { passed(cx.waker()) };
+            wary_cx = Context::from_waker(&wary);
+            // SAFETY: used in this function only, where all that it borrows is there. The longer lifetime is seen by nobody: the
+            // poll below is written for every lifetime, and can keep nothing of it.
+            cx = unsafe { extend(&mut wary_cx) };
+        }
     }
     let Some(running) = future.as_mut().as_pin_mut() else {
         unreachable!("a task whose future is gone is cleaning up or finished");
@@ -264,6 +279,13 @@ pub(super) fn drive<F: Future>(
             Poll::Ready(None)
         }
     }
+}
+
+/// # Safety
+/// The context must not be used once what it really borrows is gone.
+const unsafe fn extend<'a, 'long>(cx: &'a mut Context<'_>) -> &'a mut Context<'long> {
+    // SAFETY: the caller vouches for the lifetime, nothing else changes.
+    unsafe { std::mem::transmute::<&'a mut Context<'_>, &'a mut Context<'long>>(cx) }
 }
 
 /// Whether the drop has to wait, because a part of the future is shielded.
@@ -350,9 +372,11 @@ fn finish_special(header: &Header, local: &Local) {
 
 fn call_back(header: &Header, local: &Local) {
     // Taken first: the last handle to the scope may go here, and with it what is not ours.
+    let mut late = None;
     let (done, watchers, _scope) = local
         .extras(header, |extras| {
             extras.awaited_by = Vec::new();
+            late = extras.late.take();
             (
                 std::mem::take(&mut extras.done),
                 std::mem::take(&mut extras.watchers),
@@ -360,6 +384,11 @@ fn call_back(header: &Header, local: &Local) {
             )
         })
         .unwrap_or_default();
+    if let Some(late) = late
+        && !local.closed.get()
+    {
+        late.end();
+    }
     for (_, callback) in done {
         let info = TaskInfo::of(header, local);
         local.push_callback(Rc::new(DoneCall::new(info, callback)));
@@ -390,9 +419,13 @@ pub(super) fn report_panic(header: &Header, local: &Local) {
 
 #[cold]
 fn report_untaken(header: &Header, local: &Local) {
-    let payload = local.extras(header, |extras| extras.panic.take()).flatten();
-    if let Some(payload) = payload {
-        let lost = Lost::task_panicked(TaskInfo::of(header, local), payload);
+    let taken = local.extras(header, |extras| (extras.panic.take(), extras.origin.take()));
+    if let Some((Some(payload), origin)) = taken {
+        let groups = origin.map_or_else(Vec::new, |origin| origin.of(&*payload));
+        let lost = Lost {
+            groups,
+            ..Lost::task_panicked(TaskInfo::of(header, local), payload)
+        };
         within(header, local, || local.report(lost));
     }
 }

@@ -33,6 +33,20 @@ unsafe impl Send for Header {}
 // SAFETY: as above.
 unsafe impl Sync for Header {}
 
+/// A task's number as it is kept, put together when it is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct ShortId(u32, u16);
+
+impl ShortId {
+    /// Nobody's.
+    pub(crate) const NONE: Self = Self(0, 0);
+
+    #[inline]
+    pub(crate) fn get(self) -> u64 {
+        u64::from(self.1) << 32 | u64::from(self.0)
+    }
+}
+
 /// The slot of a task that the registry does not know (yet, or any more).
 pub(crate) const NO_SLOT: u32 = u32::MAX;
 
@@ -71,7 +85,12 @@ impl Header {
 
     #[inline]
     pub(crate) fn id(&self) -> u64 {
-        u64::from(self.id_high) << 32 | u64::from(self.id_low)
+        self.short_id().get()
+    }
+
+    #[inline]
+    pub(crate) const fn short_id(&self) -> ShortId {
+        ShortId(self.id_low, self.id_high)
     }
 
     #[inline]

@@ -18,7 +18,8 @@ use crate::context::{Polling, Turn};
 use crate::core::Local;
 use crate::executor::Executor;
 use crate::lost::Lost;
-use crate::observer::{Observed, Observer};
+use crate::observer::Observed;
+use crate::pulse::Who;
 use crate::site::Site;
 use crate::span;
 use crate::task::handle::cancel;
@@ -120,13 +121,34 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
         task.waker.queued.swap(false, Ordering::AcqRel);
         let waker = Waker::from(Arc::clone(&task.waker));
         let mut cx = Context::from_waker(&waker);
-        let observer = observer_of(local);
-        let _observed = observer
+        if !local.observed.get() {
+            return self.poll_here(local, &task, &mut cx);
+        }
+        let (observer, pulse) = {
+            let hooks = local.hooks.borrow();
+            (hooks.observer.clone(), hooks.pulse.clone())
+        };
+        let observed = observer
             .as_ref()
             .map(|observer| Observed::task(local, observer, &task.header));
+        let polled = self.poll_here(local, &task, &mut cx);
+        drop(observed);
+        if let Some(pulse) = pulse {
+            pulse.ran(local, Who::task(&task.header));
+        }
+        polled
+    }
+
+    #[inline]
+    fn poll_here(
+        &mut self,
+        local: &Local,
+        task: &MainTask,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<F::Output, JoinError>> {
         let polling = Polling::of(&task.header);
         let header = polling.header();
-        span::polling(header, local, size_of::<F>(), &mut cx, |cx| {
+        span::polling(header, local, size_of::<F>(), cx, |cx| {
             self.poll_at_home(header, local, cx)
         })
     }
@@ -178,15 +200,6 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
     pub fn info(&self) -> TaskInfo {
         TaskInfo::of(&self.task.header, self.executor.local())
     }
-}
-
-/// Who is to be told of the poll.
-#[inline]
-fn observer_of(local: &Local) -> Option<Rc<dyn Observer>> {
-    if !local.observed.get() {
-        return None;
-    }
-    local.hooks.borrow().observer.clone()
 }
 
 fn outcome<T>(header: &Header, local: &Local, output: Option<T>) -> Result<T, JoinError> {

@@ -70,6 +70,11 @@ impl ChildInfo {
         })
     }
 
+    /// Whether both are one, as far as can be told.
+    pub(super) fn is_named_as(&self, other: &Self) -> bool {
+        std::ptr::eq(self.site, other.site) && self.name == other.name
+    }
+
     /// The name it was given, if it was given one.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()

@@ -19,12 +19,13 @@ use std::thread;
 use pin_project_lite::pin_project;
 
 use super::board;
-use super::info::About;
+use super::info::{About, ChildInfo};
+use super::lineage::{Turns, chain_of, note};
 use super::member::Ended;
 use super::{Boxed, Shared, TaskGroup};
 use crate::cancellable::Cancellable;
 use crate::cleanup::{Scope, leave};
-use crate::context;
+use crate::context::{self, Who};
 use crate::crowd::{Batch, Place};
 use crate::error_group::{ErrorGroup, GroupError};
 use crate::lost::Lost;
@@ -51,7 +52,8 @@ pin_project! {
 /// What went wrong so far.
 struct Failures<E> {
     errors: Vec<E>,
-    panic: Option<Box<dyn Any + Send>>,
+    /// With the chain of children that it came through.
+    panic: Option<(Box<dyn Any + Send>, Vec<ChildInfo>)>,
     stopping: bool,
     /// Stopping has cut somebody short.
     cut: bool,
@@ -60,8 +62,8 @@ struct Failures<E> {
 /// Dropped before it could go on in the caller, a panic has no other way out.
 impl<E> Drop for Failures<E> {
     fn drop(&mut self) {
-        if let Some(payload) = self.panic.take() {
-            Lost::report_panic(payload);
+        if let Some((payload, chain)) = self.panic.take() {
+            Lost::report_panic(payload, chain);
         }
     }
 }
@@ -143,8 +145,10 @@ where
         let mut batch = shared.crowd.begin_batch(cx);
         // Panics are caught around all turns, since to catch them costs something.
         let caught = catch_unwind(AssertUnwindSafe(|| {
-            let first = batch.first();
-            self.give_turns(first, &mut batch);
+            context::with_member(&Turns(&shared.crowd), || {
+                let first = batch.first();
+                self.give_turns(first, &mut batch);
+            });
         }));
         if let Err(payload) = caught {
             self.reborrow().go_on_after(payload, &mut batch);
@@ -174,7 +178,8 @@ where
         self.shared.closed.set(true);
         ready!(scope.poll_done(cx));
         let failures = self.failures;
-        if let Some(payload) = failures.panic.take() {
+        if let Some((payload, chain)) = failures.panic.take() {
+            note(&*payload, chain);
             resume_unwind(payload);
         }
         let errors = ErrorGroup::from_vec(mem::take(&mut failures.errors));
@@ -213,7 +218,8 @@ where
                     }
                 }
             }
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.give_turn(&place))) {
+            let turn = || context::with_member(&*place, || self.give_turn(&place));
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(turn)) {
                 self.reborrow().end_interrupted(Some(place), payload);
             }
         }
@@ -231,8 +237,10 @@ where
             let whose = batch.turn();
             self.reborrow().end_interrupted(whose, payload);
             caught = catch_unwind(AssertUnwindSafe(|| {
-                let next = batch.next();
-                self.give_turns(next, batch);
+                context::with_member(&Turns(&self.shared.crowd), || {
+                    let next = batch.next();
+                    self.give_turns(next, batch);
+                });
             }));
         }
     }
@@ -278,7 +286,7 @@ where
             Some(place) => self.leave(&place, Err(payload)),
             None => {
                 self.shared.closed.set(true);
-                self.panicked(payload);
+                self.panicked(payload, None);
             }
         }
     }
@@ -290,10 +298,11 @@ where
             self.shared.closed.set(true);
         }
         self.shared.crowd.release(place);
+        let who = place.who();
         let gone = place.member().take();
         // Inside the group's scope: what it leaves, the group waits for.
         let dropped = catch_unwind(AssertUnwindSafe(|| match gone {
-            Some(child) => drop(child),
+            Some(child) => context::with_member(&who, || drop(child)),
             None => {
                 self.shared.body.set(false);
                 self.body.set(None);
@@ -303,20 +312,21 @@ where
             Ok(Ended::Well) => {}
             Ok(Ended::Cancelled) => self.failures.cut |= self.failures.stopping,
             Ok(Ended::Failed(error)) => self.failures.errors.push(error),
-            Err(payload) => self.panicked(payload),
+            Err(payload) => self.panicked(payload, who.clone()),
         }
         if let Err(payload) = dropped {
             self.shared.closed.set(true);
-            self.panicked(payload);
+            self.panicked(payload, who);
         }
     }
 
-    fn panicked(&mut self, payload: Box<dyn Any + Send>) {
+    fn panicked(&mut self, payload: Box<dyn Any + Send>, who: Option<ChildInfo>) {
+        let chain = chain_of(&*payload, who);
         if self.failures.panic.is_none() {
-            self.failures.panic = Some(payload);
+            self.failures.panic = Some((payload, chain));
         } else {
             // Only one can go on in the caller.
-            Lost::report_panic(payload);
+            Lost::report_panic(payload, chain);
         }
     }
 }
@@ -356,15 +366,19 @@ impl<E> Drop for Owner<'_, E> {
         self.shared.body.set(false);
         let children = self.shared.crowd.clear();
         let mut scope = None;
-        for child in children {
-            let Some(child) = child.member().take() else {
+        for place in children {
+            let Some(child) = place.member().take() else {
                 continue;
             };
+            let who = place.who();
             // A scope for each, so that they clean up side by side; the next one takes over what was not needed.
             let own: Scope = scope.take().unwrap_or_default();
-            let dropped = catch_unwind(AssertUnwindSafe(|| own.enter(|| drop(child))));
+            let dropped = catch_unwind(AssertUnwindSafe(|| {
+                own.enter(|| context::with_member(&who, || drop(child)));
+            }));
             if let Err(payload) = dropped {
-                Lost::report_panic(payload);
+                let chain = chain_of(&*payload, who);
+                Lost::report_panic(payload, chain);
             }
             if own.is_done() {
                 scope = Some(own);

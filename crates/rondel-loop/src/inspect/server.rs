@@ -167,6 +167,7 @@ fn write_loop(json: &mut Json, inspected: &Inspected, answer: &Answer) {
                 "age",
                 Instant::now().saturating_duration_since(snapshot.taken),
             );
+            json.field("first_turn", snapshot.first_turn);
             json.name("snapshot").raw(&snapshot.json);
         }
     });

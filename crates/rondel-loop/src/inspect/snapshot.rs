@@ -16,6 +16,8 @@ const TASKS: usize = 10_000;
 pub(super) struct Snapshot {
     pub(super) json: String,
     pub(super) taken: Instant,
+    /// The loop had not looked around yet: of its tasks, only those are there that had been spawned by then.
+    pub(super) first_turn: bool,
 }
 
 impl Snapshot {
@@ -29,6 +31,7 @@ impl Snapshot {
         Self {
             json: json.finish(),
             taken: graph.taken(),
+            first_turn: local.state().turns.get() == 0,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use rondel_executor::Waits;
+use rondel_executor::{Spawner, Waits};
 
 use crate::current;
 use crate::exception::ExceptionContext;
@@ -273,6 +273,9 @@ impl<T, E> State<T, E> {
         let context = ExceptionContext {
             error: Some((self.describe)(error)),
             promise: Some(self.site),
+            // Who let go of it, and could have asked.
+            task: Spawner::current_task(),
+            groups: Spawner::current_children(),
             ..ExceptionContext::new("a promise failed, and nobody retrieved its error")
         };
         let home = self.home.upgrade().filter(|home| !home.closed.get());

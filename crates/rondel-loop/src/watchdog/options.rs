@@ -5,6 +5,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::stack::Stack;
+
 /// From when on a loop counts as blocked, unless set.
 const LIMIT: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 pub struct Watchdog {
     pub(super) limit: Duration,
     pub(super) on_blocked: Option<OnBlocked>,
+    pub(super) stack: bool,
 }
 
 pub(super) type OnBlocked = Arc<dyn Fn(&Blocked) + Send + Sync>;
@@ -50,6 +53,7 @@ impl Watchdog {
         Self {
             limit: LIMIT,
             on_blocked: None,
+            stack: false,
         }
     }
 
@@ -69,14 +73,55 @@ impl Watchdog {
         self
     }
 
-    /// What a loop gets that was not told otherwise: one in debug builds, none in release builds; `RONDEL_WATCHDOG=1` and
-    /// `RONDEL_WATCHDOG=0` decide for both.
+    /// Whether each report comes with the [stack](Blocked::stack) of the loop's thread: which function of the task or callback
+    /// does not return. Default: no; for loops that were not told otherwise, `RONDEL_WATCHDOG=stack` says so.
+    ///
+    /// It needs the feature `stack`, and Linux on x86-64 or AArch64; elsewhere the stack says that it is missing. Frame
+    /// pointers are not needed, names and lines come from the program's own debug information.
+    ///
+    /// The thread is asked by a signal, the highest real-time signal that is at its default action when it is first needed. Its
+    /// handler copies the registers and up to 512 KiB of the stack and does nothing else; all the rest is done by the
+    /// watchdog's thread. Once a report, and so seldom, it interrupts what the thread is doing: a system call of those that
+    /// are not restarted (signal(7) lists them) then fails with `EINTR`, as with any other signal.
+    ///
+    /// ```
+    /// use rondel_loop::{LocalLoop, Watchdog};
+    /// use std::{sync::mpsc, time::Duration};
+    ///
+    /// fn greedy(done: &mpsc::Receiver<String>) -> String {
+    ///     done.recv().unwrap()
+    /// }
+    ///
+    /// rondel_loop::run(async {
+    ///     let (send, receive) = mpsc::channel();
+    ///     let watchdog = Watchdog::new()
+    ///         .limit(Duration::from_millis(10))
+    ///         .stack(true)
+    ///         .on_blocked(move |blocked| {
+    ///             let stack = blocked.stack.as_ref().unwrap();
+    ///             drop(send.send(stack.to_string()));
+    ///         });
+    ///     LocalLoop::current().unwrap().set_watchdog(Some(watchdog));
+    ///     let stack = rondel_loop::spawn(async move { greedy(&receive) }).await.unwrap();
+    ///     assert!(stack.contains("greedy") || stack.contains("no stack"), "{stack}");
+    /// }).unwrap();
+    /// ```
+    #[must_use]
+    pub const fn stack(mut self, wanted: bool) -> Self {
+        self.stack = wanted;
+        self
+    }
+
+    /// What a loop gets that was not told otherwise: one in debug builds, none in release builds; `RONDEL_WATCHDOG=1`,
+    /// `RONDEL_WATCHDOG=stack` and `RONDEL_WATCHDOG=0` decide for both.
     pub(crate) fn by_default() -> Option<Self> {
-        let wanted = match std::env::var_os("RONDEL_WATCHDOG") {
+        let word = std::env::var_os("RONDEL_WATCHDOG");
+        let wanted = match &word {
             Some(word) => !word.is_empty() && word != "0" && word != "off",
             None => cfg!(debug_assertions),
         };
-        wanted.then(Self::new)
+        let stack = word.is_some_and(|word| word == "stack");
+        wanted.then(|| Self::new().stack(stack))
     }
 }
 
@@ -84,6 +129,7 @@ impl fmt::Debug for Watchdog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watchdog")
             .field("limit", &self.limit)
+            .field("stack", &self.stack)
             .finish_non_exhaustive()
     }
 }
@@ -104,9 +150,11 @@ pub struct Blocked {
     pub for_at_least: Duration,
     /// How often it has happened there since the last report and was not reported.
     pub unreported: u64,
+    /// What the thread is doing, if the watchdog was to [say so](Watchdog::stack).
+    pub stack: Option<Stack>,
 }
 
-/// `the loop on thread "main" has been blocked for 1.2 s by "name" spawned at src/main.rs:10:5`.
+/// `the loop on thread "main" has been blocked for 1.2 s by "name" spawned at src/main.rs:10:5`, and the stack in lines of its own.
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.thread {
@@ -121,6 +169,9 @@ impl fmt::Display for Blocked {
         }
         if self.unreported > 0 {
             write!(f, " (it was {} more times lately)", self.unreported)?;
+        }
+        if let Some(stack) = &self.stack {
+            write!(f, "\n{stack}")?;
         }
         Ok(())
     }
