@@ -2,7 +2,6 @@
 
 mod peers;
 
-use std::error::Error;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -101,6 +100,10 @@ fn an_endpoint_is_used_from_another_loop() {
             matches!(&end, ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == 3),
             "{end}"
         );
+        // Its endpoint needs this loop to the end.
+        while !user.is_finished() {
+            sleep(Duration::from_millis(1)).await;
+        }
         assert_eq!(user.join().unwrap(), [7; 100_000]);
     })
     .unwrap();
@@ -147,7 +150,6 @@ fn what_belongs_home_is_refused_elsewhere() {
         let error = elsewhere.wrap_udp_socket(socket).unwrap_err();
         let cause = error.get_ref().unwrap();
         assert!(cause.downcast_ref::<WrongThread>().is_some(), "{cause}");
-        assert!(cause.source().is_none());
         assert!(elsewhere.now() >= before);
     })
     .join()
