@@ -23,9 +23,11 @@ use crate::timer::LoopTimer;
 ///
 /// # Threads
 /// It is bound to the thread it was made on. Endpoints, connections and streams may be used and dropped elsewhere: what they have to
-/// send and to wait for happens at home. What only quinn's own tasks do, which are at home, fails elsewhere:
-/// [`wrap_udp_socket`](Runtime::wrap_udp_socket) and receiving with
-/// [`WrongThread`](rondel_executor::WrongThread) inside of the [`io::Error`].
+/// send and to wait for happens at home. Only a new socket has to be given to the loop at home:
+/// [`wrap_udp_socket`](Runtime::wrap_udp_socket), and with it `Endpoint::rebind`, fails elsewhere with
+/// [`WrongThread`](rondel_executor::WrongThread) inside of the [`io::Error`]. So does receiving, which only quinn's own tasks do.
+///
+/// Elsewhere [`now`](Runtime::now) goes on from the time last told at home, at the system's pace.
 ///
 /// # Panics
 /// [`new_timer`](Runtime::new_timer) and its timers, used on another thread.
