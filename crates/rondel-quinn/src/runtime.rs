@@ -33,8 +33,10 @@ use crate::timer::LoopTimer;
 /// [`new_timer`](Runtime::new_timer) and its timers, used on another thread.
 ///
 /// # The end of the loop
-/// quinn's tasks end with the loop, and its sockets are closed, wherever handles of theirs still are. What is spawned after that is
-/// dropped.
+/// quinn's tasks end with the loop, without a farewell to peers. A socket is closed with the last handle of its endpoint and of its
+/// connections, also if that is dropped later and on another thread. What is spawned after the end is dropped.
+///
+/// Each socket has a task of the loop's, named `QUIC on` and the address.
 ///
 /// ```
 /// use rondel_quinn::RondelRuntime;
