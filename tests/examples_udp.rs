@@ -18,3 +18,16 @@ fn a_query_that_is_lost_is_sent_again() {
         ]
     );
 }
+
+#[test]
+fn an_echo_over_quic_comes_by_streams_and_by_datagrams() {
+    let printed = run_to_end(&mut example("quic_echo"));
+    assert_eq!(
+        printed.lines().collect::<Vec<_>>(),
+        [
+            "client: heard one, two, three",
+            "client: heard a datagram",
+            "server: closed by peer: that is all (code 0)",
+        ]
+    );
+}
