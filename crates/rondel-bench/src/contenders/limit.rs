@@ -19,6 +19,7 @@ use super::{Contender, DATAGRAM_BUFFER, SHARED_BUFFER, no_job};
 pub(super) const CONTENDER: Contender = Contender {
     name: "limit",
     what: "a hand-written epoll loop, one shared 256 KiB buffer; network only",
+    needs: None,
     micro: no_job,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),

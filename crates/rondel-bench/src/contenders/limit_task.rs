@@ -17,6 +17,7 @@ use super::{Contender, Tasks, task_jobs};
 pub(super) const CONTENDER: Contender = Contender {
     name: "limit-task",
     what: "the smallest executor over async-task; neither clock nor I/O nor other threads",
+    needs: None,
     micro: task_jobs::<Smallest>,
     serve: None,
     serve_datagrams: None,

@@ -14,6 +14,7 @@ mod smol;
 mod tokio;
 mod tokio_tuned;
 
+use std::env;
 use std::future::Future;
 use std::io;
 use std::net::{TcpListener, UdpSocket};
@@ -44,6 +45,8 @@ const SHARED_BUFFER: usize = 256 * 1024;
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
+    /// A program without which it does nothing.
+    needs: Option<&'static str>,
     /// How it does an in-process workload, if it does.
     micro: fn(Micro) -> Option<Job>,
     /// Its echo server, if it has one: serves until the process is killed.
@@ -91,6 +94,9 @@ impl Contender {
     }
 
     pub(crate) fn does(&self, workload: &Workload) -> bool {
+        if self.needs.is_some_and(|program| !is_installed(program)) {
+            return false;
+        }
         match workload.kind {
             Kind::Micro(micro) => self.job(micro).is_some(),
             Kind::Net(Net::Datagrams { .. }) => self.serve_datagrams.is_some(),
@@ -102,6 +108,11 @@ impl Contender {
             }
         }
     }
+}
+
+fn is_installed(program: &str) -> bool {
+    env::var_os("PATH")
+        .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
 
 /// The contender of that name; the error names those there are.

@@ -29,6 +29,7 @@ use super::{
 pub(super) const CONTENDER: Contender = Contender {
     name: "monoio",
     what: "monoio on io_uring if the kernel allows it, else epoll; 16 KiB buffers",
+    needs: None,
     micro: most_jobs::<Monoio>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),

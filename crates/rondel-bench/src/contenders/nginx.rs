@@ -1,6 +1,6 @@
 //! nginx, as a reference for the workloads of HTTP: what a server costs that is written for nothing else.
 //!
-//! Debian's package has it; where it is missing its runs fail by name.
+//! Debian's package has it; where it is missing it is skipped.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -18,6 +18,7 @@ use crate::workloads::net::HELLO;
 pub(super) const CONTENDER: Contender = Contender {
     name: "nginx",
     what: "nginx answering from its configuration, without a log",
+    needs: Some("nginx"),
     micro: no_job,
     serve: None,
     serve_datagrams: None,

@@ -26,6 +26,7 @@ use crate::workloads::procs::PROGRAM;
 pub(super) const CONTENDER: Contender = Contender {
     name: "rondel",
     what: "rondel's event loop as it comes",
+    needs: None,
     micro: all_jobs::<Rondel>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),
@@ -41,6 +42,7 @@ const BATCH: usize = 16;
 pub(super) const PROTOCOL: Contender = Contender {
     name: "rondel-protocol",
     what: "rondel's transports and protocols: no task, no buffer",
+    needs: None,
     micro: super::no_job,
     serve: Some(serve_protocol),
     serve_datagrams: None,

@@ -11,6 +11,7 @@ use super::{Contender, no_job};
 pub(super) const CONTENDER: Contender = Contender {
     name: "rondel-guest",
     what: "rondel's loop as a guest of tokio's current thread",
+    needs: None,
     micro: no_job,
     serve: Some(serve),
     serve_datagrams: None,

@@ -20,6 +20,7 @@ use crate::workloads::net::HELLO;
 pub(super) const CONTENDER: Contender = Contender {
     name: "rondel-http",
     what: "rondel's HttpServer: limits, timeouts, both versions of HTTP",
+    needs: None,
     micro: no_job,
     serve: None,
     serve_datagrams: None,

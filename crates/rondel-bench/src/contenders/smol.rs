@@ -37,6 +37,7 @@ use crate::workloads::procs::PROGRAM;
 pub(super) const CONTENDER: Contender = Contender {
     name: "smol",
     what: "async-executor's LocalExecutor and async-io; 16 KiB buffers",
+    needs: None,
     micro: all_jobs::<Smol>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),

@@ -32,6 +32,7 @@ use crate::workloads::procs::PROGRAM;
 pub(super) const CONTENDER: Contender = Contender {
     name: "tokio",
     what: "tokio's current thread by LocalRuntime; 16 KiB buffers",
+    needs: None,
     micro: all_jobs::<Tokio>,
     serve: Some(serve),
     serve_datagrams: Some(serve_datagrams),

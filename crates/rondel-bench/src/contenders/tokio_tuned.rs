@@ -17,6 +17,7 @@ use super::{Contender, SHARED_BUFFER, no_job, tokio::runtime};
 pub(super) const CONTENDER: Contender = Contender {
     name: "tokio-tuned",
     what: "the same with one shared 256 KiB buffer and gathered writes; network only",
+    needs: None,
     micro: no_job,
     serve: Some(serve),
     serve_datagrams: None,

@@ -20,10 +20,7 @@ use crate::figure::{CPU, Figure, MEM, P50, P99, RATE, Record};
 use crate::histogram::Histogram;
 use crate::process::{Core, Error, allow_descriptors, die_with_parent, pin};
 use crate::workloads::net::Net;
-use crate::workloads::{Kind, Scale, Workload};
-
-/// Before the memory of idle connections is read.
-const REST: Duration = Duration::from_secs(3);
+use crate::workloads::{Kind, Lengths, Scale, Workload};
 
 /// When a run has lasted long enough.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +50,7 @@ pub(crate) fn run(
     die_with_parent()?;
     allow_descriptors()?;
     // The server pins itself; a tool around it stays free.
-    let server = Server::start(command)?;
+    let server = Server::start(command, net.is_listened_for())?;
     if workload.is_pinned() {
         pin(Core::Load)?;
     }
@@ -65,7 +62,7 @@ pub(crate) fn run(
             measured: lengths.measured,
         },
     };
-    for figure in drive(net, &server, end)? {
+    for figure in drive(net, &server, end, lengths)? {
         println!(
             "{}",
             Record::new(&server.runtime, workload.name, figure).line()
@@ -80,15 +77,16 @@ struct Window {
     cpu: Duration,
 }
 
-fn drive(net: Net, server: &Server, end: End) -> Result<Vec<Figure>, Error> {
+fn drive(net: Net, server: &Server, end: End, lengths: Lengths) -> Result<Vec<Figure>, Error> {
     let mut client = Client::connect(net, server.address)?;
     let mut latencies = Histogram::new();
     let mut idle_memory = None;
     if let Some(idle) = net.idle() {
+        let idle = idle.min(lengths.idle_connections);
         let before = server.resident()?;
         client.open_idle(idle)?;
         // What a server lets go of after a while counts as let go.
-        thread::sleep(REST);
+        thread::sleep(lengths.rest);
         let grown = server.resident()?.saturating_sub(before);
         idle_memory = Some(MEM.of(grown as f64 / idle as f64));
     }

@@ -35,8 +35,8 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts it and waits until it listens.
-    pub(super) fn start(command: &[String]) -> Result<Self, Error> {
+    /// Starts it and waits until it listens, if it `listens` at all.
+    pub(super) fn start(command: &[String], listens: bool) -> Result<Self, Error> {
         let (program, args) = command
             .split_first()
             .ok_or_else(|| Error::new("no server given"))?;
@@ -58,7 +58,9 @@ impl Server {
         let pid = Pid::from_raw(ready.pid)
             .ok_or_else(|| Error::new(format!("{shown} says that its process is 0")))?;
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, ready.port);
-        wait_until_it_listens(address)?;
+        if listens {
+            wait_until_it_listens(address)?;
+        }
         Ok(Self {
             runtime: ready.runtime,
             address,

@@ -389,6 +389,8 @@ impl Scale {
                 children: 1000,
                 pending_tasks: 1_000_000,
                 sleeping_tasks: 200_000,
+                idle_connections: usize::MAX,
+                rest: Duration::from_millis(3000),
             },
             Self::Quick => Lengths {
                 warm_up: Duration::from_millis(100),
@@ -400,6 +402,8 @@ impl Scale {
                 children: 300,
                 pending_tasks: 200_000,
                 sleeping_tasks: 100_000,
+                idle_connections: usize::MAX,
+                rest: Duration::from_millis(3000),
             },
             Self::Tiny => Lengths {
                 warm_up: Duration::ZERO,
@@ -411,6 +415,8 @@ impl Scale {
                 children: 10,
                 pending_tasks: 20_000,
                 sleeping_tasks: 20_000,
+                idle_connections: 100,
+                rest: Duration::from_millis(0),
             },
         }
     }
@@ -430,6 +436,10 @@ pub(crate) struct Lengths {
     pub(crate) children: usize,
     pub(crate) pending_tasks: usize,
     pub(crate) sleeping_tasks: usize,
+    /// At most so many of those that a workload wants.
+    pub(crate) idle_connections: usize,
+    /// Before their memory is read.
+    pub(crate) rest: Duration,
 }
 
 #[cfg(test)]

@@ -83,6 +83,11 @@ impl Net {
         }
     }
 
+    /// Whether the server listens for connections.
+    pub(crate) const fn is_listened_for(self) -> bool {
+        !matches!(self, Self::Datagrams { .. })
+    }
+
     /// Whether the server has one core of its own, and the load another.
     pub(crate) const fn is_pinned(self) -> bool {
         !matches!(self, Self::HttpWorkers { .. })
