@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
+use futures_sink::Sink;
 use http::Response;
 use rondel_loop::timeout;
 use rondel_net::StreamPair;
@@ -27,11 +28,19 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// Pings are answered by themselves, whenever somebody receives. A message that is too long for the
 /// [limits](WebSocketConfig) (64 MiB, frames of 16 MiB, unless set) is an error.
 ///
+/// It is a `Stream` of messages and a `Sink` for them, too.
+///
 /// Dropped, it closes the connection without a farewell; [`close`](WebSocket::close) says it. `!Send`.
 pub struct WebSocket {
     shared: Rc<Shared>,
     response: Response<()>,
+    /// Given to it as a `Sink`, and not taken yet.
+    given: Option<Message>,
+    /// Its end as a `Sink`.
+    closing: Option<Closing>,
 }
+
+type Closing = Pin<Box<dyn Future<Output = Result<(), WebSocketError>>>>;
 
 /// The receiving half; see [`WebSocket::into_split`].
 pub struct WebSocketReader(Rc<Shared>);
@@ -83,20 +92,27 @@ impl Shared {
 
     async fn send(&self, message: Message) -> Result<(), WebSocketError> {
         let mut message = Some(message);
-        let outcome = poll_fn(|cx| {
-            self.poll(cx, |context, bridge| {
-                if let Some(first) = message.take() {
-                    match context.write(bridge, first) {
-                        // It is taken all the same, and goes out below.
-                        Err(tungstenite::Error::Io(error))
-                            if error.kind() == io::ErrorKind::WouldBlock => {}
-                        outcome => outcome?,
-                    }
+        poll_fn(|cx| self.poll_send(cx, &mut message)).await
+    }
+
+    /// Takes the message, if there is one, and sends all that was taken.
+    fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        message: &mut Option<Message>,
+    ) -> Poll<Result<(), WebSocketError>> {
+        let outcome = self.poll(cx, |context, bridge| {
+            if let Some(first) = message.take() {
+                match context.write(bridge, first) {
+                    // It is taken all the same, and goes out below.
+                    Err(tungstenite::Error::Io(error))
+                        if error.kind() == io::ErrorKind::WouldBlock => {}
+                    outcome => outcome?,
                 }
-                context.flush(bridge)
-            })
+            }
+            context.flush(bridge)
         });
-        outcome.await.map_err(WebSocketError::of)
+        outcome.map(|outcome| outcome.map_err(WebSocketError::of))
     }
 
     async fn close(&self, farewell: Option<CloseFrame>) -> Result<(), WebSocketError> {
@@ -141,6 +157,8 @@ impl WebSocket {
         Self {
             shared: Rc::new(Shared(Cell::new(Some(inside)))),
             response,
+            given: None,
+            closing: None,
         }
     }
 
@@ -235,6 +253,45 @@ impl Stream for WebSocket {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.shared.poll_receive(cx).map(Result::transpose)
+    }
+}
+
+/// One message waits to be sent, or is being sent; whoever sends another waits for that. To close it is to say farewell, to wait for
+/// the other end's, at most 10 s, and to close the connection; as [`WebSocket::close`], which drops what comes meanwhile.
+impl Sink<Message> for WebSocket {
+    type Error = WebSocketError;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WebSocketError>> {
+        self.poll_flush(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), WebSocketError> {
+        self.given = Some(message);
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WebSocketError>> {
+        let Self { shared, given, .. } = self.get_mut();
+        shared.poll_send(cx, given)
+    }
+
+    fn poll_close(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), WebSocketError>> {
+        if self.given.is_some() {
+            ready!(self.as_mut().poll_flush(cx))?;
+        }
+        let Self {
+            shared, closing, ..
+        } = self.get_mut();
+        let ending = closing.get_or_insert_with(|| {
+            let shared = Rc::clone(shared);
+            Box::pin(async move { shared.close(None).await })
+        });
+        let outcome = ready!(ending.as_mut().poll(cx));
+        *closing = None;
+        Poll::Ready(outcome)
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::{FutureExt, TryStreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt, TryStreamExt, stream};
 use rondel_executor::gather;
 use rondel_loop::{run, spawn, yield_now};
 use rondel_net::{
@@ -243,6 +243,64 @@ fn it_is_a_stream() {
         let all: Vec<Message> = socket.try_collect().await.unwrap();
         assert_eq!(all.len(), 6);
         assert!(all[5].is_close());
+    })
+    .unwrap();
+}
+
+#[test]
+fn it_is_a_sink() {
+    run(async {
+        let (server, url) = start().await;
+        let socket = WebSocket::connect(&url).await.unwrap();
+        // Halves by the traits alone.
+        let (mut sink, stream) = socket.split();
+        let messages = (0..1000).map(|number: u32| Message::from(number.to_string()));
+        let sending = async {
+            let mut all = stream::iter(messages).map(Ok);
+            sink.send_all(&mut all).await?;
+            Ok::<_, WebSocketError>(sink)
+        };
+        let hearing = stream.take(1000).try_collect::<Vec<_>>();
+        let (sink, heard) = gather((sending, hearing)).await;
+        let heard: Vec<_> = heard.unwrap().iter().map(Message::to_string).collect();
+        assert_eq!(heard, (0..1000).map(|n| n.to_string()).collect::<Vec<_>>());
+        let mut sink = sink.unwrap();
+        sink.close().await.unwrap();
+        sink.close().await.unwrap();
+        let late = sink.send(Message::from("late")).await.unwrap_err();
+        assert!(matches!(late, WebSocketError::Closed), "{late}");
+        until(|| server.connections() == 0).await;
+    })
+    .unwrap();
+}
+
+/// A peer that does not read holds the sink up, and nothing is queued meanwhile but what was taken.
+#[test]
+fn a_sink_waits_for_a_slow_peer() {
+    run(async {
+        let silent = |reader, writer| async move {
+            let socket = WebSocket::accept(reader, writer).await.unwrap();
+            std::future::pending::<()>().await;
+            drop(socket);
+        };
+        let server = start_server(silent, "127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/", server.local_addrs()[0]);
+        let mut socket = WebSocket::connect(&url).await.unwrap();
+        let mut sent = 0;
+        while SinkExt::send(&mut socket, Message::from(vec![0; 100_000]))
+            .now_or_never()
+            .is_some()
+        {
+            sent += 1;
+            assert!(sent < 10_000, "a gigabyte is in nobody's way");
+        }
+        assert!(
+            socket
+                .feed(Message::from("one more"))
+                .now_or_never()
+                .is_none()
+        );
+        server.abort_clients();
     })
     .unwrap();
 }
