@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -373,14 +373,8 @@ fn the_proxy_example_shows_itself() {
     );
 }
 
-/// As somebody would use it: started with an address, asked by curl, ended by Ctrl-C.
-#[test]
-fn the_server_example_serves_until_it_is_interrupted() {
-    if !has_peer("curl") {
-        return;
-    }
-    let folder = Folder::new();
-    fs::write(folder.0.join("page.html"), "<p>a page</p>").unwrap();
+/// A server of the example's, and where it is.
+fn serving(folder: &Folder) -> (Child, BufReader<ChildStdout>, String) {
     let mut child = example("http_server")
         .arg("127.0.0.1:0")
         .arg(&folder.0)
@@ -390,11 +384,31 @@ fn the_server_example_serves_until_it_is_interrupted() {
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
-    let url = line
-        .strip_prefix("serving ")
-        .and_then(|line| line.split_once(','))
-        .unwrap()
-        .0;
+    let line = line.strip_prefix("serving ").unwrap();
+    let url = line.split_once(',').unwrap().0.to_owned();
+    (child, output, url)
+}
+
+/// What it says between Ctrl-C and its end.
+fn interrupted(mut child: Child, mut output: BufReader<ChildStdout>) -> String {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(sent.success());
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut output, &mut rest).unwrap();
+    assert!(child.wait().unwrap().success());
+    rest
+}
+
+/// As somebody would use it: started with an address, asked by curl, ended by Ctrl-C.
+#[test]
+fn the_server_example_serves_until_it_is_interrupted() {
+    if !has_peer("curl") {
+        return;
+    }
+    let folder = Folder::new();
+    fs::write(folder.0.join("page.html"), "<p>a page</p>").unwrap();
+    let (child, output, url) = serving(&folder);
     run(async {
         let page = format!("{url}/page.html");
         assert_eq!(curl(&[&page]).await, "<p>a page</p>");
@@ -406,11 +420,29 @@ fn the_server_example_serves_until_it_is_interrupted() {
         assert_eq!(curl(&["--path-as-is", &outside]).await, "no such page");
     })
     .unwrap();
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
-    assert!(sent.success());
-    let mut rest = String::new();
-    std::io::Read::read_to_string(&mut output, &mut rest).unwrap();
-    assert_eq!(rest, "cut off: 0\n");
-    assert!(child.wait().unwrap().success());
+    assert_eq!(interrupted(child, output), "cut off: 0\n");
+}
+
+/// wrk asks as fast as it can over a hundred connections, and drops them all at its end.
+#[test]
+fn the_server_example_survives_wrk() {
+    if !has_peer("wrk") || !has_peer("curl") {
+        return;
+    }
+    let folder = Folder::new();
+    fs::write(folder.0.join("page.html"), "<p>a page</p>".repeat(1000)).unwrap();
+    let (child, output, url) = serving(&folder);
+    let page = format!("{url}/page.html");
+    let load = ["--threads", "1", "--connections", "100", "--duration", "1s"];
+    let said = run_to_end(Command::new("wrk").args(load).arg(&page));
+    // It counts what failed and what was no success, if anything did or was.
+    assert!(!said.contains("Socket errors"), "{said}");
+    assert!(!said.contains("Non-2xx"), "{said}");
+    let answered = said.lines().find(|line| line.contains(" requests in "));
+    let answered = answered.and_then(|line| line.split_whitespace().next());
+    let answered: u64 = answered.and_then(|count| count.parse().ok()).unwrap();
+    assert!(answered >= 100, "{said}");
+    let status = run_to_end(Command::new("curl").args(["-sS", &format!("{url}/status")]));
+    assert!(status.contains("\"requests\""), "{status}");
+    assert_eq!(interrupted(child, output), "cut off: 0\n");
 }
