@@ -147,6 +147,7 @@ fn keep_alive_of_a_connection_changes_while_it_lives() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn times_that_the_system_does_not_take_are_errors_that_name_them() {
     run(async {
         let zero = TIMES.idle(Duration::ZERO);
