@@ -24,6 +24,8 @@ use crate::engine::Side;
 use crate::resolver::Resolve;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
+use crate::tcp::keep_alive::KeepAlive;
+use crate::tcp::options::SocketOptions;
 use crate::tcp::stream::TcpStream;
 use attempt::{Connecting, Failure};
 use happy_eyeballs::Race;
@@ -65,7 +67,9 @@ pub async fn open_connection(
     ConnectOptions::new().open_connection(target).await
 }
 
-/// How to connect: time limit, Happy Eyeballs, own address, family, resolver.
+/// How to connect: time limit, Happy Eyeballs, own address, family, resolver, options of the socket.
+///
+/// An option that the system does not take has the attempt fail at [`AttemptStep::Open`], with an error that names it.
 ///
 /// ```
 /// use rondel_net::ConnectOptions;
@@ -90,6 +94,7 @@ pub struct ConnectOptions {
     local_v4: Option<SocketAddr>,
     local_v6: Option<SocketAddr>,
     nodelay: bool,
+    socket: SocketOptions,
     pub(crate) limit: Option<usize>,
     resolver: Option<Rc<dyn Resolve>>,
 }
@@ -116,6 +121,7 @@ impl ConnectOptions {
             local_v4: None,
             local_v6: None,
             nodelay: true,
+            socket: SocketOptions::default(),
             limit: None,
             resolver: None,
         }
@@ -157,6 +163,53 @@ impl ConnectOptions {
     /// Whether small writes go out at once (`TCP_NODELAY`). Default: yes, as in asyncio.
     pub fn nodelay(mut self, nodelay: bool) -> Self {
         self.nodelay = nodelay;
+        self
+    }
+
+    /// Whether a peer that is silent for long is asked whether it is still there (`SO_KEEPALIVE`), as often as the system is
+    /// set to: on Linux after two hours, unless set; [`keep_alive_with`](Self::keep_alive_with) says how often. Default: no.
+    pub fn keep_alive(mut self, on: bool) -> Self {
+        self.socket.keep_alive = on.then(KeepAlive::new);
+        self
+    }
+
+    /// How often the system asks a silent peer whether it is still there, and when it gives it up. The later of this and
+    /// [`keep_alive`](Self::keep_alive) counts. Default: not at all.
+    pub fn keep_alive_with(mut self, times: KeepAlive) -> Self {
+        self.socket.keep_alive = Some(times);
+        self
+    }
+
+    /// How long closing waits for the peer to acknowledge what was sent (`SO_LINGER`, socket(7)), and what zero means; see
+    /// [`TcpStream::set_linger`]. Default: `None`, it does not wait, and the system sends what is left by itself.
+    pub fn linger(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.socket.linger = time.into();
+        self
+    }
+
+    /// How many bytes the system keeps that have not been read yet (`SO_RCVBUF`). It has a limit (on Linux
+    /// `net.core.rmem_max`), to which it cuts larger ones down, and Linux takes twice as much, for its own bookkeeping
+    /// (socket(7)). Default: as the system has it, which then also lets it grow as needed (tcp(7)); a size that is set is
+    /// fixed.
+    #[doc(alias = "SO_RCVBUF")]
+    pub fn receive_buffer_size(mut self, bytes: usize) -> Self {
+        self.socket.receive_buffer_size = Some(bytes);
+        self
+    }
+
+    /// How many bytes the system takes that the peer has not acknowledged yet (`SO_SNDBUF`); the rest is queued here. Limit
+    /// (`net.core.wmem_max`), doubling and default as with [`receive_buffer_size`](Self::receive_buffer_size).
+    #[doc(alias = "SO_SNDBUF")]
+    pub fn send_buffer_size(mut self, bytes: usize) -> Self {
+        self.socket.send_buffer_size = Some(bytes);
+        self
+    }
+
+    /// The network interface, by name, that the connection goes through, whatever the routes say (`SO_BINDTODEVICE`,
+    /// socket(7)). Linux only; before 5.7 it takes the capability `CAP_NET_RAW`. Default: as the routes say.
+    #[doc(alias = "SO_BINDTODEVICE")]
+    pub fn bind_device(mut self, interface: impl Into<Vec<u8>>) -> Self {
+        self.socket.device = Some(interface.into());
         self
     }
 
@@ -239,7 +292,10 @@ impl ConnectOptions {
         if self.head_start.is_some() {
             addresses = happy_eyeballs::interleave(addresses);
         }
-        let start = |peer| Connecting::start(local, peer, self.own_address(&peer), self.nodelay);
+        let start = |peer| {
+            let socket = attempt::open(peer, self.nodelay, &self.socket)?;
+            Connecting::start(local, socket, peer, self.own_address(&peer))
+        };
         Race::new(addresses, self.head_start, start, &progress.tried)
             .await
             .ok_or(ConnectErrorKind::Failed)
@@ -279,6 +335,7 @@ impl fmt::Debug for ConnectOptions {
             .field("local_v4", &self.local_v4)
             .field("local_v6", &self.local_v6)
             .field("nodelay", &self.nodelay)
+            .field("socket", &self.socket)
             .field("limit", &self.limit)
             .finish_non_exhaustive()
     }

@@ -1,5 +1,6 @@
 //! What can go wrong with a connection.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -80,6 +81,30 @@ impl Error for ConnectionLost {
 impl From<ConnectionLost> for io::Error {
     fn from(lost: ConnectionLost) -> Self {
         Self::new(lost.source.kind(), lost)
+    }
+}
+
+/// An error of the system's with what was attempted; its kind stays.
+pub(crate) fn while_doing(doing: impl Into<Cow<'static, str>>, error: io::Error) -> io::Error {
+    let doing = doing.into();
+    io::Error::new(error.kind(), WhileDoing { doing, error })
+}
+
+#[derive(Debug)]
+struct WhileDoing {
+    doing: Cow<'static, str>,
+    error: io::Error,
+}
+
+impl fmt::Display for WhileDoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.doing, self.error)
+    }
+}
+
+impl Error for WhileDoing {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
     }
 }
 

@@ -7,6 +7,7 @@
 mod connect;
 #[cfg(feature = "udp")]
 mod datagram;
+mod device;
 mod engine;
 mod error;
 #[cfg(feature = "fs")]
@@ -75,6 +76,7 @@ pub use stream::lines::Lines;
 pub use stream::pair::StreamPair;
 pub use stream::reader::StreamReader;
 pub use stream::writer::StreamWriter;
+pub use tcp::keep_alive::KeepAlive;
 pub use tcp::listener::{Incoming, ListenOptions, TcpListener};
 pub use tcp::stream::TcpStream;
 pub use transport::Transport;

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use socket2::{SockAddr, SockRef, Socket};
 
 use super::error::AttemptStep;
-use crate::tcp::options;
+use crate::tcp::options::{self, SocketOptions};
 
 /// Why an attempt failed.
 #[derive(Debug)]
@@ -32,15 +32,14 @@ pub(super) struct Connecting {
 }
 
 impl Connecting {
-    /// Opens a socket, binds it to `own` and has it begin to connect.
+    /// Binds a socket to `own` and has it begin to connect.
     pub(super) fn start(
         local: &LocalLoop,
+        socket: Socket,
         target: SocketAddr,
         own: Option<SocketAddr>,
-        nodelay: bool,
     ) -> Result<Self, Failure> {
         let at = |step| move |error| Failure { step, error };
-        let socket = open(target, nodelay).map_err(at(AttemptStep::Open))?;
         if let Some(own) = own {
             let bound = socket.bind(&SockAddr::from(own));
             bound.map_err(at(AttemptStep::Bind(own)))?;
@@ -98,13 +97,24 @@ impl Future for Connecting {
 }
 
 /// A socket that is ready to connect.
-fn open(target: SocketAddr, nodelay: bool) -> io::Result<Socket> {
-    let socket = options::new_socket(target)?;
-    options::prepare(&socket)?;
-    if !nodelay {
-        socket.set_tcp_nodelay(false)?;
-    }
-    Ok(socket)
+pub(super) fn open(
+    target: SocketAddr,
+    nodelay: bool,
+    options: &SocketOptions,
+) -> Result<Socket, Failure> {
+    let set_up = || {
+        let socket = options::new_socket(target)?;
+        options::prepare(&socket)?;
+        if !nodelay {
+            socket.set_tcp_nodelay(false)?;
+        }
+        options.apply(&socket)?;
+        Ok(socket)
+    };
+    set_up().map_err(|error| Failure {
+        step: AttemptStep::Open,
+        error,
+    })
 }
 
 fn is_under_way(error: &io::Error) -> bool {
@@ -144,14 +154,15 @@ fn is_self_connected(socket: &SockRef<'_>, peer: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{open, outcome};
+    use super::{SocketOptions, open, outcome};
     use socket2::{SockAddr, SockRef};
     use std::net::SocketAddr;
 
     /// A socket made to connect to itself, as chance does once in some 28000 attempts.
     #[test]
     fn connected_to_itself_is_refused() {
-        let socket = open(SocketAddr::from(([127, 0, 0, 1], 0)), true).unwrap();
+        let options = SocketOptions::default();
+        let socket = open(SocketAddr::from(([127, 0, 0, 1], 0)), true, &options).unwrap();
         socket
             .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
             .unwrap();

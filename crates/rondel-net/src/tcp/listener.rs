@@ -6,13 +6,15 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_core::Stream;
 use rondel_loop::{LocalLoop, Registration, SourceKind};
 use rustix::io::Errno;
 
 use crate::engine::Side;
-use crate::tcp::options;
+use crate::tcp::keep_alive::KeepAlive;
+use crate::tcp::options::{self, SocketOptions};
 use crate::tcp::stream::TcpStream;
 
 /// How many connections may wait to be accepted, unless set. asyncio's value.
@@ -59,8 +61,9 @@ pub struct ListenOptions {
     backlog: u32,
     reuse_address: bool,
     reuse_port: bool,
-    keep_alive: bool,
     only_v6: Option<bool>,
+    /// Inherited by what is accepted.
+    socket: SocketOptions,
 }
 
 impl Default for ListenOptions {
@@ -69,8 +72,8 @@ impl Default for ListenOptions {
             backlog: BACKLOG,
             reuse_address: true,
             reuse_port: false,
-            keep_alive: false,
             only_v6: None,
+            socket: SocketOptions::default(),
         }
     }
 }
@@ -102,9 +105,52 @@ impl ListenOptions {
     }
 
     /// Whether peers of accepted connections that are silent for long are asked whether they are still there
-    /// (`SO_KEEPALIVE`), as often as the system is set to: on Linux after two hours, unless set. Default: no.
+    /// (`SO_KEEPALIVE`), as often as the system is set to: on Linux after two hours, unless set;
+    /// [`keep_alive_with`](ListenOptions::keep_alive_with) says how often. Default: no.
     pub fn keep_alive(mut self, on: bool) -> Self {
-        self.keep_alive = on;
+        self.socket.keep_alive = on.then(KeepAlive::new);
+        self
+    }
+
+    /// How often the system asks peers of accepted connections that are silent whether they are still there, and when it
+    /// gives them up. The later of this and [`keep_alive`](ListenOptions::keep_alive) counts. Default: not at all.
+    pub fn keep_alive_with(mut self, times: KeepAlive) -> Self {
+        self.socket.keep_alive = Some(times);
+        self
+    }
+
+    /// How long closing an accepted connection waits for the peer to acknowledge what was sent (`SO_LINGER`, socket(7)), and
+    /// what zero means; see [`TcpStream::set_linger`]. Default: `None`, it does not wait, and the system sends what is left by
+    /// itself.
+    pub fn linger(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.socket.linger = time.into();
+        self
+    }
+
+    /// How many bytes the system keeps for an accepted connection that have not been read yet (`SO_RCVBUF`). It has a limit
+    /// (on Linux `net.core.rmem_max`), to which it cuts larger ones down, and Linux takes twice as much, for its own
+    /// bookkeeping (socket(7)). Default: as the system has it, which then also lets it grow as needed (tcp(7)); a size that is
+    /// set is fixed.
+    #[doc(alias = "SO_RCVBUF")]
+    pub fn receive_buffer_size(mut self, bytes: usize) -> Self {
+        self.socket.receive_buffer_size = Some(bytes);
+        self
+    }
+
+    /// How many bytes the system takes of an accepted connection that the peer has not acknowledged yet (`SO_SNDBUF`); the
+    /// rest is queued here. Limit (`net.core.wmem_max`), doubling and default as with
+    /// [`receive_buffer_size`](ListenOptions::receive_buffer_size).
+    #[doc(alias = "SO_SNDBUF")]
+    pub fn send_buffer_size(mut self, bytes: usize) -> Self {
+        self.socket.send_buffer_size = Some(bytes);
+        self
+    }
+
+    /// The network interface, by name, through which connections come in and are answered, whatever the routes say
+    /// (`SO_BINDTODEVICE`, socket(7)). Linux only; before 5.7 it takes the capability `CAP_NET_RAW`. Default: any.
+    #[doc(alias = "SO_BINDTODEVICE")]
+    pub fn bind_device(mut self, interface: impl Into<Vec<u8>>) -> Self {
+        self.socket.device = Some(interface.into());
         self
     }
 
@@ -127,7 +173,8 @@ impl ListenOptions {
     /// Binds and listens.
     ///
     /// # Errors
-    /// As [`TcpListener::bind`].
+    /// As [`TcpListener::bind`]; an option that the system does not take is named. `Unsupported` if there are times of
+    /// [keep-alive](ListenOptions::keep_alive_with) or a [device](ListenOptions::bind_device) where that cannot be.
     pub fn bind(&self, addr: impl Into<SocketAddr>) -> io::Result<TcpListener> {
         let addr = addr.into();
         let listen = || {
@@ -149,10 +196,7 @@ impl ListenOptions {
         if self.reuse_port {
             socket.set_reuse_port(true)?;
         }
-        if self.keep_alive {
-            // Inherited by what is accepted, as the other options are.
-            socket.set_keepalive(true)?;
-        }
+        self.socket.apply(&socket)?;
         if let Some(only) = self.only_v6
             && addr.is_ipv6()
         {

@@ -7,13 +7,15 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rondel_loop::{LocalLoop, Registration, SourceKind};
 
 use crate::engine::{Connection, Goal, Handles, Side, Urgency};
-use crate::error::WriteError;
+use crate::error::{WriteError, while_doing};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::{StreamWriter, write_all};
+use crate::tcp::keep_alive::{self, KeepAlive};
 use crate::tcp::options;
 
 /// A TCP connection, for both directions at once: every method takes `&self`.
@@ -288,6 +290,64 @@ impl TcpStream {
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         let registration = self.connection().open_registration()?;
         Ok(rustix::net::sockopt::set_tcp_nodelay(&registration, on)?)
+    }
+
+    /// When the system asks the peer whether it is still there, times and count as they are in effect (`None` in them where the
+    /// system does not tell); `None` if it does not ask.
+    ///
+    /// # Errors
+    /// What the system says; `NotConnected` if it is closed.
+    #[doc(alias = "SO_KEEPALIVE")]
+    pub fn keep_alive(&self) -> io::Result<Option<KeepAlive>> {
+        keep_alive::get(self.connection().open_registration()?)
+    }
+
+    /// Has the system ask the peer, when nothing arrives from it, whether it is still there; `None`: no longer. What
+    /// [`KeepAlive`] leaves open stays as it is.
+    ///
+    /// # Errors
+    /// What the system says, `InvalidInput` for times that it does not take, `Unsupported` for times where it has none for
+    /// single connections, with the peer and the option; `NotConnected` if it is closed. Of several times those before the
+    /// one that was refused are set.
+    #[doc(alias = "SO_KEEPALIVE")]
+    pub fn set_keep_alive(&self, times: impl Into<Option<KeepAlive>>) -> io::Result<()> {
+        self.set_option(|fd| keep_alive::set(fd, times.into()))
+    }
+
+    /// How long closing waits; see [`set_linger`](TcpStream::set_linger). `None`: it does not.
+    ///
+    /// # Errors
+    /// What the system says; `NotConnected` if it is closed.
+    #[doc(alias = "SO_LINGER")]
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        options::linger(self.connection().open_registration()?)
+    }
+
+    /// What becomes, when the socket is closed, of bytes that the system has taken and the peer has not acknowledged
+    /// (`SO_LINGER`, socket(7)).
+    ///
+    /// - `None`, the default: closing does not wait, and the system sends them by itself.
+    /// - Zero: they are dropped, and the peer sees a reset instead of an end, however the connection is closed:
+    ///   [`abort`](TcpStream::abort) for all ways out. Nothing is left fading away that holds the port (`TIME_WAIT`).
+    /// - More, in seconds, parts of which are rounded up: the system call waits for the peer, for so long at most. On Linux it
+    ///   does so on non-blocking sockets, too: *the whole loop stands still* meanwhile. To know that the peer has everything,
+    ///   better have it say so: await its answer, or the end of its stream after [`shutdown`](TcpStream::shutdown).
+    ///
+    /// # Errors
+    /// What the system says, with the peer and the option; `NotConnected` if it is closed.
+    #[doc(alias = "SO_LINGER")]
+    pub fn set_linger(&self, time: impl Into<Option<Duration>>) -> io::Result<()> {
+        self.set_option(|fd| options::set_linger(fd, time.into()))
+    }
+
+    fn set_option(&self, set: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>) -> io::Result<()> {
+        let registration = self.connection().open_registration()?;
+        set(registration.as_fd()).map_err(|error| {
+            while_doing(
+                format!("connection with {}", self.connection().peer_name()),
+                error,
+            )
+        })
     }
 
     /// Calls `look` with the socket, for options that have no method here; see the crate `socket2`.

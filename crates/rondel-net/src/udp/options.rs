@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use rondel_loop::LocalLoop;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::device::bind_device;
 use crate::udp::socket::UdpSocket;
 
 /// Sets a [`UdpSocket`] up. What is not set is as the system has it.
@@ -177,19 +178,6 @@ impl UdpOptions {
         }
         Ok(socket)
     }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "fuchsia"))]
-fn bind_device(socket: &Socket, interface: &[u8]) -> io::Result<()> {
-    socket.bind_device(Some(interface))
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "fuchsia")))]
-fn bind_device(_: &Socket, _: &[u8]) -> io::Result<()> {
-    Err(io::Error::new(
-        io::ErrorKind::Unsupported,
-        "this system cannot bind a socket to an interface by name",
-    ))
 }
 
 /// An error with what was attempted, on what.
