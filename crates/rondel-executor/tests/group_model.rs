@@ -327,7 +327,7 @@ fn check(ops: Vec<Op>, cancel_after: Option<usize>) -> Result<(), TestCaseError>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(3000)))]
 
     #[test]
     fn groups_return_what_the_ledger_says_and_not_before_all_is_over(ops in ops()) {

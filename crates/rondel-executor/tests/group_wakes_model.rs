@@ -307,7 +307,7 @@ fn run(program: Vec<Op>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(1024)))]
 
     #[test]
     fn children_are_polled_in_the_order_of_their_wakes(program in prop::collection::vec(op(), 1..100)) {

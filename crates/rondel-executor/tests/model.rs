@@ -17,7 +17,7 @@ use real::run_real;
 use reference::run_model;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(3000)))]
 
     #[test]
     fn what_happens_is_what_the_model_says(steps in vec(step(), 1..14)) {

@@ -604,7 +604,7 @@ fn steps(op: impl Strategy<Value = Op> + Clone + 'static) -> impl Strategy<Value
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(1024)))]
 
     #[test]
     fn the_loop_does_what_the_model_says(

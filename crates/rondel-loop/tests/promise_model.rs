@@ -374,6 +374,8 @@ fn compare(real: &Real, model: &Model) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(1024)))]
+
     #[test]
     fn it_does_what_the_model_does(shared: bool, ops in vec(op(), 0..40)) {
         let mut lp = EventLoop::new().unwrap();

@@ -533,7 +533,7 @@ fn expected(bytes: &[u8], separators: &[Vec<u8>], limit: usize) -> Result<usize,
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn read_until_agrees_with_a_plain_search(

@@ -123,7 +123,7 @@ fn one_place_each_way_is_enough_for_ping_pong() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(1024)))]
 
     #[test]
     fn random_programs_agree_with_two_lines_of_a_model(

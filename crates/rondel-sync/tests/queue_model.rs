@@ -423,7 +423,7 @@ fn lowest(items: &[Item]) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(1024)))]
 
     #[test]
     fn random_programs_agree_with_the_model(

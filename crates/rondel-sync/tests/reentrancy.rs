@@ -430,7 +430,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2048))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(2048)))]
 
     #[test]
     fn nothing_is_lost_when_wakers_run_the_program(

@@ -353,7 +353,7 @@ fn run_semaphore(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2048))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(2048)))]
 
     #[test]
     fn random_programs_over_an_event_agree_with_the_model(

@@ -360,7 +360,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2048))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(2048)))]
 
     #[test]
     fn random_programs_agree_with_the_model(program in prop::collection::vec(op(), 1..60)) {

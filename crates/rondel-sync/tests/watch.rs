@@ -146,6 +146,8 @@ fn destructors_and_wakers_may_use_the_channel() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(2048)))]
+
     #[test]
     fn no_change_is_missed_and_none_is_seen_twice(
         steps in prop::collection::vec((0..5u8, 0..3usize), 1..60),

@@ -62,6 +62,10 @@ pub struct AsCompleted<F> {
 
 impl<F: Future> AsCompleted<F> {
     /// The next to end, with its place in the argument; `None` when all have.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing: no output has left the stream, and the futures stay as far as they came. Nothing polls them
+    /// until `next` is called again.
     #[expect(
         clippy::should_implement_trait,
         reason = "what streams call it; nobody iterates without waiting"

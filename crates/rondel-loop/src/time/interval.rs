@@ -32,6 +32,20 @@ pub fn interval(period: Duration) -> Interval {
 }
 
 /// Ticks first at `start`, then every `period`; see [`interval`].
+///
+/// ```
+/// use rondel_loop::{LocalLoop, interval_at};
+/// use std::time::Duration;
+///
+/// # rondel_loop::run(async {
+/// let period = Duration::from_micros(200);
+/// // The first tick only after a period.
+/// let start = LocalLoop::current().unwrap().time() + period;
+/// let mut ticks = interval_at(start, period);
+/// assert_eq!(ticks.tick().await, start);
+/// assert_eq!(ticks.tick().await, start + period);
+/// # }).unwrap();
+/// ```
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
     Interval {
         sleep: sleep_until(start),

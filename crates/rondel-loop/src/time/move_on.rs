@@ -38,7 +38,26 @@ pub fn move_on_after<F: Future>(limit: Duration, future: F) -> MoveOn<F> {
     }
 }
 
-/// Gives `future` until `deadline` on the loop's clock, then goes on without it; see [`move_on_after`].
+/// Gives `future` until `deadline` on the loop's clock, then goes on without it; see [`move_on_after`]. trio: `move_on_at`.
+///
+/// ```
+/// use rondel_loop::{LocalLoop, move_on_at, sleep};
+/// use std::time::Duration;
+///
+/// # rondel_loop::run(async {
+/// // As much as can be had until then.
+/// let deadline = LocalLoop::current().unwrap().time() + Duration::from_millis(2);
+/// let mut rounds = 0;
+/// let ended = move_on_at(deadline, async {
+///     loop {
+///         sleep(Duration::from_micros(100)).await;
+///         rounds += 1;
+///     }
+/// });
+/// assert_eq!(ended.await, None::<()>);
+/// assert!(rounds <= 20);
+/// # }).unwrap();
+/// ```
 pub fn move_on_at<F: Future>(deadline: Instant, future: F) -> MoveOn<F> {
     MoveOn {
         limited: Limited::new(future, sleep_until(deadline)),

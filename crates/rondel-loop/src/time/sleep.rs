@@ -52,6 +52,22 @@ pub fn sleep(delay: Duration) -> Sleep {
 }
 
 /// Waits until `deadline` on the loop's clock. One that has passed yields once. See [`sleep`].
+///
+/// ```
+/// use rondel_loop::{LocalLoop, sleep_until};
+/// use std::time::Duration;
+///
+/// # rondel_loop::run(async {
+/// let clock = LocalLoop::current().unwrap();
+/// let begun = clock.time();
+/// // Steps of equal length, however long the work between them takes.
+/// for step in 1..=3 {
+///     let deadline = begun + step * Duration::from_micros(200);
+///     sleep_until(deadline).await;
+///     assert!(clock.time() >= deadline);
+/// }
+/// # }).unwrap();
+/// ```
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep {
         deadline: Deadline::At(deadline),

@@ -43,7 +43,22 @@ pub fn timeout<F: Future>(limit: Duration, future: F) -> Timeout<F> {
     }
 }
 
-/// Gives `future` until `deadline` on the loop's clock; see [`timeout`].
+/// Gives `future` until `deadline` on the loop's clock; see [`timeout`]. asyncio: `timeout_at`.
+///
+/// One deadline can limit several steps together. If it has passed already, the future is still polled once.
+///
+/// ```
+/// use rondel_loop::{LocalLoop, sleep, timeout_at};
+/// use std::time::Duration;
+///
+/// # rondel_loop::run(async {
+/// let deadline = LocalLoop::current().unwrap().time() + Duration::from_millis(1);
+/// assert_eq!(timeout_at(deadline, async { "in time" }).await, Ok("in time"));
+/// let late = timeout_at(deadline, sleep(Duration::from_secs(3600))).await;
+/// assert!(late.is_err());
+/// assert_eq!(timeout_at(deadline, async { "ready at once" }).await, Ok("ready at once"));
+/// # }).unwrap();
+/// ```
 #[doc(alias = "fail_at")]
 pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
     Timeout {

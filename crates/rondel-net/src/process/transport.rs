@@ -248,6 +248,9 @@ impl SubprocessTransport {
     ///
     /// # Errors
     /// As [`Child::wait`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it changes nothing: the child goes on, and how it ended is there for whoever waits next.
     pub fn wait(&self) -> Wait {
         Wait::new(Arc::clone(&self.shared.exit))
     }
