@@ -55,14 +55,15 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn enter(state: &Rc<State>) -> Self {
-        let own = Rc::clone(state);
+        // A loop that is kept in a thread-local may outlive this one, and closes without being current.
+        let before = CURRENT
+            .try_with(|current| current.replace(Some(Rc::clone(state))))
+            .unwrap_or_default();
+        // Only now that `CURRENT` is there for certain.
         RUNS.set(RUNS.get() + 1);
         Self {
+            before,
             process: state.process,
-            // A loop that is kept in a thread-local may outlive this one, and closes without being current.
-            before: CURRENT
-                .try_with(|current| current.replace(Some(own)))
-                .unwrap_or_default(),
         }
     }
 }

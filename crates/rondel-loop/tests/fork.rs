@@ -161,7 +161,11 @@ fn what_the_child_lets_go_of_stays_with_the_parent() {
                 std::mem::forget((here, there));
             }
         });
+        // A reader that has been lost fails the test, and does not hang it.
+        let stop = lp.local();
+        let alarm = lp.call_later(Duration::from_secs(60), move || stop.stop());
         lp.run_forever().unwrap();
+        alarm.cancel();
         assert_eq!((seen.get(), code.get()), (1, Some(0)));
     }
 }
