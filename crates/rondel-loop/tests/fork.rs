@@ -32,7 +32,7 @@ fn leave(outcome: Result<(), u32>) -> ! {
     let code = match outcome {
         Ok(()) => 0,
         Err(line) => {
-            eprintln!("the child: line {line} did not hold");
+            let _ = writeln!(std::io::stderr(), "the child: line {line} did not hold");
             1
         }
     };
