@@ -39,7 +39,7 @@ fn in_child<T>(what: T, inside: impl FnOnce(T) -> bool) -> (libc::c_int, T) {
 
 fn survives(selector: impl Selector) {
     let (ours, mut theirs) = source();
-    let (other, _peer) = source();
+    let (other, mut peer) = source();
     let edge = Interest::READABLE;
     let key = selector.register(ours, edge, Mode::Edge).unwrap();
     let (other_key, another) = (
@@ -66,6 +66,10 @@ fn survives(selector: impl Selector) {
     theirs.write_all(b"x").unwrap();
     selector.wait(&mut events, soon(), false).unwrap();
     assert!(events.iter().any(|event| event.key == key));
+    // Nor was what the child let go of taken from the parent.
+    peer.write_all(b"x").unwrap();
+    selector.wait(&mut events, soon(), false).unwrap();
+    assert!(events.iter().any(|event| event.key == other_key));
     selector.deregister(other_key).unwrap();
 }
 
