@@ -84,6 +84,17 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// No executor is current on this thread any more, until one enters a turn.
+pub(crate) fn forget_turn() {
+    // Not what is being polled: its guards are further up the stack, and between `announce` and `begin` it must stay.
+    CONTEXT.with(|context| context.core.set(ptr::null()));
+}
+
+/// Whether it is an executor's turn on this thread.
+pub(crate) fn is_turn() -> bool {
+    CONTEXT.with(|context| !context.core.get().is_null())
+}
+
 /// Runs `f` on the executor whose turn it is on this thread, if there is one.
 #[inline]
 pub(crate) fn with_core<R>(f: impl FnOnce(Option<&Arc<Core>>) -> R) -> R {

@@ -215,10 +215,32 @@ impl Spawner {
         context::members()
     }
 
+    /// Makes no executor current on this thread, until one takes its next turn: [`current`](Spawner::current) gives `None`,
+    /// though a turn is under way further up the stack.
+    ///
+    /// This is for the child of a fork, which has a copy of that stack and must not go on with it. Async-signal-safe, so that it can be
+    /// called in a handler of `pthread_atfork`. What is scheduled already and what holds a spawner is as before.
+    ///
+    /// ```
+    /// use rondel_executor::{Executor, Spawner};
+    ///
+    /// let executor = Executor::new();
+    /// executor.spawner().call_soon(|| {
+    ///     assert!(Spawner::current().is_some());
+    ///     Spawner::forget_current();
+    ///     assert!(Spawner::current().is_none() && Spawner::current_task().is_none());
+    /// });
+    /// executor.enter().unwrap().run_batch(|| true);
+    /// ```
+    pub fn forget_current() {
+        context::forget_turn();
+    }
+
     /// The task being polled on this thread, of whatever executor; `None` in callbacks and outside turns.
     pub fn current_task() -> Option<TaskInfo> {
         context::with_task(|task| {
-            let header = task?;
+            // In the child of a fork there may be the copy of a task, and no executor that runs it.
+            let header = task.filter(|_| context::is_turn())?;
             Some(TaskInfo::of(header, header.home.local.get()?))
         })
     }

@@ -1,18 +1,23 @@
 //! The loop that is running on this thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::rc::Rc;
 
 use rondel_executor::{Handle, Spawner, Task};
+use rondel_poll::ProcessMark;
 
 use crate::local::LocalLoop;
 use crate::state::State;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<State>>> = const { RefCell::new(None) };
+    /// Runs under way on this thread, for the handler in `fork.rs`: a thread's first look at `CURRENT`, which has a destructor,
+    /// may allocate.
+    static RUNS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// There is no event loop running on this thread, so what was asked for has nowhere to happen.
@@ -44,25 +49,54 @@ impl Error for NoRunningLoop {}
 /// Makes a loop the current one until it is dropped.
 pub(crate) struct Running {
     before: Option<Rc<State>>,
+    /// What was current before is not so in the child of a fork.
+    process: ProcessMark,
 }
 
 impl Running {
     pub(crate) fn enter(state: &Rc<State>) -> Self {
+        // A loop that is kept in a thread-local may outlive this one, and closes without being current.
+        let before = CURRENT
+            .try_with(|current| current.replace(Some(Rc::clone(state))))
+            .unwrap_or_default();
+        // Only now that `CURRENT` is there for certain.
+        RUNS.set(RUNS.get() + 1);
         Self {
-            // A loop that is kept in a thread-local may outlive this one, and closes without being current.
-            before: CURRENT
-                .try_with(|current| current.replace(Some(Rc::clone(state))))
-                .unwrap_or_default(),
+            before,
+            process: state.process,
         }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let before = self.before.take();
+        RUNS.set(RUNS.get() - 1);
+        let mut before = self.before.take();
+        if !self.process.is_current() {
+            // Not dropped either, as little as what `forget` takes away.
+            mem::forget(before.take());
+        }
         let left = CURRENT.try_with(|current| current.replace(before));
         drop(left);
     }
+}
+
+/// Makes no loop current in the child of a fork, and has the one that was end its run; `false` if there was none. Async-signal-safe.
+pub(crate) fn forget() -> bool {
+    if RUNS.get() == 0 {
+        return false;
+    }
+    let _ = CURRENT.try_with(|current| {
+        // Borrowed only within this file and by calls of ours, which do not fork.
+        if let Ok(mut current) = current.try_borrow_mut()
+            && let Some(state) = current.take()
+        {
+            state.abandon();
+            // The child has no use for the loop, and dropping it is no matter for a handler.
+            mem::forget(state);
+        }
+    });
+    true
 }
 
 /// Whether a loop is current on this thread.

@@ -42,7 +42,8 @@ pub enum RunError {
     Interrupted,
     /// The future panicked.
     Panicked(PanicPayload),
-    /// The system could not wait for events any more, or the loop could not be made.
+    /// The system could not wait for events any more, or the loop could not be made; or the loop is that of the process which this one
+    /// was forked from.
     Selector(io::Error),
 }
 
@@ -69,6 +70,16 @@ impl Error for RunError {
             Self::Selector(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl RunError {
+    /// The loop was made before a fork, and this is the child.
+    pub(crate) fn of_parent() -> Self {
+        Self::Selector(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "the loop is that of the process this one was forked from",
+        ))
     }
 }
 

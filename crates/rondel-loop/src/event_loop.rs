@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
 use std::pin::{Pin, pin};
@@ -13,7 +14,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rondel_executor::{BatchEnd, Cleanup, Executor, JoinError, Main, TaskFactory, TaskLocals};
-use rondel_poll::{Events, Selector, Wait, default_selector};
+use rondel_poll::{Events, ProcessMark, Selector, Wait, default_selector};
 
 use crate::current::{self, Running};
 use crate::debug::SLOW;
@@ -149,6 +150,8 @@ impl Builder {
     /// [`RunError::Selector`] if the system refuses what waiting takes (descriptors, most likely).
     pub fn build(self) -> Result<EventLoop, RunError> {
         crate::labels::connect();
+        crate::fork::watch()?;
+        let process = ProcessMark::new()?;
         let selector = match self.selector {
             Some(selector) => selector,
             None if std::env::var_os("RONDEL_CLOCK").is_some_and(|clock| clock == "virtual") => {
@@ -183,6 +186,7 @@ impl Builder {
                 .cleanup_limit(Rc::new(move |cleanup| limited(cleanup, limits.cleanup)))
                 .build();
             State {
+                process,
                 executor,
                 timers: Timers::new(selector.now()),
                 selector,
@@ -389,9 +393,17 @@ impl EventLoop {
     ///
     /// Tasks that should clean up first are [cancelled](EventLoop::cancel_all_tasks) and
     /// [waited for](EventLoop::run_until_idle); [`run`](crate::run) does all of that.
+    ///
+    /// In the child of a fork, a loop of the parent's is closed without dropping anything: what it holds stays until the child ends.
     pub fn close(&mut self) {
         let state = Rc::clone(self.state());
         if state.closed.get() {
+            return;
+        }
+        if !state.process.is_current() {
+            // The parent's: its tasks' destructors, its sockets and children are for the parent to end. So they stay as they are.
+            state.closed.set(true);
+            mem::forget(state);
             return;
         }
         let _current = Running::enter(&state);
@@ -443,6 +455,9 @@ impl<'s> Run<'s> {
     fn begin(state: &'s Rc<State>) -> Result<Self, RunError> {
         if state.closed.get() {
             return Err(RunError::Closed);
+        }
+        if !state.process.is_current() {
+            return Err(RunError::of_parent());
         }
         if state.running.get() {
             return Err(RunError::Running);
@@ -508,6 +523,9 @@ impl<'s> Run<'s> {
             }
             state.in_batch.set(true);
         };
+        if outcome.is_none() && !state.process.is_current() {
+            return Err(RunError::of_parent());
+        }
         state.stopping.set(false);
         state.shared.stop.store(false, Ordering::Release);
         Ok(outcome)
@@ -525,8 +543,11 @@ impl<'s> Run<'s> {
             turn.run_batch(|| {
                 turn::after_entry(state, &mut budget);
                 left -= 1;
-                left > 0
+                left > 0 && !state.is_abandoned()
             });
+        }
+        if !state.process.is_current() {
+            return Err(RunError::of_parent());
         }
         // Who asked the loop to stop has what it wanted: this was all.
         state.stopping.set(false);

@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Three files lift this: the signal handlers (`signal/disposition.rs`, `watchdog/stack/capture.rs`) and what other threads see of what
-// runs (`overseer/published.rs`).
+// Four files lift this: the signal handlers (`signal/disposition.rs`, `watchdog/stack/capture.rs`), what other threads see of what
+// runs (`overseer/published.rs`) and the handler for forks (`fork.rs`).
 #![deny(unsafe_code)]
 
 mod blocking;
@@ -11,6 +11,7 @@ mod descriptor;
 mod error;
 mod event_loop;
 mod exception;
+mod fork;
 mod handle;
 mod inherit;
 mod inspect;

@@ -44,7 +44,8 @@ impl LocalLoop {
     /// The loop that is running on this thread. asyncio: `get_running_loop`.
     ///
     /// # Errors
-    /// [`NoRunningLoop`] outside tasks and callbacks.
+    /// [`NoRunningLoop`] outside tasks and callbacks; and in the child of a fork(2) made inside of one, where the parent's loop does
+    /// not run. Such a child may run a loop of its own, call `exec`, or `_exit`.
     #[doc(alias = "get_running_loop")]
     pub fn current() -> Result<Self, NoRunningLoop> {
         current::get("LocalLoop::current")

@@ -176,6 +176,11 @@ impl Runner {
         if self.event_loop.is_closed() {
             return;
         }
+        if !self.event_loop.local().state().process.is_current() {
+            // The child of a fork: the tasks are the parent's to end, and the pool has no thread here that could be waited for.
+            self.event_loop.close();
+            return;
+        }
         self.event_loop.cancel_all_tasks();
         let left = if self.event_loop.local().state().executor.alive() == 0 {
             Ok(0)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rondel_executor::{Executor, ThreadPool};
-use rondel_poll::{Events, Selector};
+use rondel_poll::{Events, ProcessMark, Selector};
 
 use crate::exception::ExceptionHandler;
 use crate::handle::Shared;
@@ -25,6 +25,8 @@ use crate::watchdog::options::Watchdog;
 pub(crate) type AfterLook = Rc<dyn Fn(&Rc<State>, Instant)>;
 
 pub(crate) struct State {
+    /// Where it was made. In the children of that process it is not to be run, and nothing of it to be dropped.
+    pub(crate) process: ProcessMark,
     pub(crate) executor: Executor,
     pub(crate) selector: Box<dyn Selector>,
     pub(crate) timers: Timers,
@@ -109,6 +111,20 @@ impl State {
             self.batch_left
                 .set(self.executor.spawner().ready_len() + running);
         }
+    }
+
+    /// Ends the run after the entry that is running, in the child of a fork. Async-signal-safe.
+    pub(crate) fn abandon(&self) {
+        self.batch_left.set(0);
+        self.stopping.set(true);
+        self.attention.set(true);
+    }
+
+    /// Whether the run goes on in the child of a fork, where nothing of the loop is to be done any more.
+    #[inline]
+    pub(crate) fn is_abandoned(&self) -> bool {
+        // An abandoned loop is stopping, which few are.
+        self.stopping.get() && !self.process.is_current()
     }
 
     /// A stopping loop has run one more entry; `false` if it was the last of its batch.

@@ -136,6 +136,9 @@ pub(crate) fn after_entry(state: &Rc<State>, budget: &mut Budget) -> bool {
 /// What rarely follows an entry: something was written, the loop is stopping, or a debug mode has changed. `false` if the run is over.
 #[inline(never)]
 fn attend(state: &Rc<State>) -> bool {
+    if state.is_abandoned() {
+        return false;
+    }
     flush(state);
     let stopping = state.stopping.get();
     state.attention.set(stopping);

@@ -1,15 +1,20 @@
-//! Unix sockets, their datagrams, files over connections and pipes: cancelled wherever they wait, with descriptors and tasks
+//! Unix sockets, their datagrams, files over connections, pipes, servers and protocols: cancelled wherever they wait, with descriptors and tasks
 //! counted before and after. (TCP: `leaks`, `connect`; UDP: `udp_leaks`; TLS: `tls`, `tls_faults`; children: `process_leaks`.)
 #![cfg(target_os = "linux")]
 
 mod cancel;
 mod folder;
 
+use std::cell::Cell;
 use std::fs::File;
+use std::io::{Read, Write};
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::os::unix::net::{SocketAddr, UnixDatagram as Peer};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cancel::cancel_at;
 use folder::Folder;
@@ -17,8 +22,9 @@ use futures_util::FutureExt;
 use futures_util::future::join;
 use rondel_loop::{LocalLoop, run, yield_now};
 use rondel_net::{
-    DatagramProtocol, DatagramTransport, ToUnixAddr, UnixDatagram, UnixDatagramOptions,
-    UnixListener, UnixStream, create_unix_datagram_endpoint, open_read_pipe, open_write_pipe,
+    DatagramProtocol, DatagramTransport, Protocol, TcpStream, ToUnixAddr, Transport, UnixDatagram,
+    UnixDatagramOptions, UnixListener, UnixStream, connect_accepted_socket, create_connection,
+    create_server, create_unix_datagram_endpoint, open_read_pipe, open_write_pipe, start_server,
 };
 
 /// The tests of this file run one at a time: descriptors belong to the whole process.
@@ -35,8 +41,9 @@ fn counts() -> (usize, usize) {
     )
 }
 
+/// Long enough for the loop to look around some times.
 async fn settle() {
-    for _ in 0..50 {
+    for _ in 0..300 {
         yield_now().await;
     }
 }
@@ -245,6 +252,115 @@ fn pipes() {
                 }
             };
             join(sending, receiving).await;
+        };
+        cut_everywhere(session, || {}).await;
+    })
+    .unwrap();
+}
+
+const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn servers_of_streams_and_their_clients() {
+    let _alone = alone();
+    run(async {
+        let session = || async {
+            let server = start_server(
+                async |mut reader, writer| {
+                    while let Ok(some) = reader.read_some(20_000).await
+                        && !some.is_empty()
+                        && writer.write_all(&some).await.is_ok()
+                    {}
+                },
+                ANY,
+            )
+            .await
+            .unwrap();
+            let stream = TcpStream::connect(server.local_addrs()[0]).await.unwrap();
+            let (mut reader, writer) = stream.into_split();
+            let sending = async { writer.write_all(&[7; 200_000]).await.unwrap() };
+            let receiving = async { reader.read_exact(&mut vec![0; 200_000]).await.unwrap() };
+            join(sending, receiving).await;
+            writer.close();
+            writer.wait_closed().await.unwrap();
+            assert!(server.shutdown(MINUTE).await.is_clean());
+        };
+        cut_everywhere(session, || {}).await;
+    })
+    .unwrap();
+}
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        // Refused once the other end has been cut.
+        let _ = transport.write(data);
+    }
+}
+
+/// Counts what comes.
+struct Count(Rc<Cell<usize>>);
+
+impl Protocol for Count {
+    fn data_received(&mut self, _: &Transport, data: &[u8]) {
+        self.0.set(self.0.get() + data.len());
+    }
+}
+
+/// Ends a connection when it is dropped: otherwise it is the loop's.
+struct End(Transport);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[test]
+fn servers_of_protocols_and_their_clients() {
+    let _alone = alone();
+    run(async {
+        let session = || async {
+            let server = create_server(|| Echo, ANY).await.unwrap();
+            let received = Rc::new(Cell::new(0));
+            let count = Count(Rc::clone(&received));
+            let made = create_connection(|| count, server.local_addrs()[0]).await;
+            let end = End(made.unwrap().0);
+            end.0.write(&[7; 50_000]).unwrap();
+            while received.get() < 50_000 {
+                yield_now().await;
+            }
+            end.0.close();
+            end.0.wait_closed().await.unwrap();
+            assert!(server.shutdown(MINUTE).await.is_clean());
+        };
+        cut_everywhere(session, || {}).await;
+    })
+    .unwrap();
+}
+
+#[test]
+fn protocols_of_connections_accepted_elsewhere() {
+    let _alone = alone();
+    run(async {
+        let listener = std::net::TcpListener::bind(ANY).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let session = || async {
+            let mut peer = std::net::TcpStream::connect(addr).unwrap();
+            let (socket, _) = listener.accept().unwrap();
+            let made = connect_accepted_socket(|| Echo, socket).await;
+            let end = End(made.unwrap().0);
+            peer.write_all(b"once").unwrap();
+            peer.set_nonblocking(true).unwrap();
+            let mut answer = [0; 4];
+            while peer.read_exact(&mut answer).is_err() {
+                yield_now().await;
+            }
+            assert_eq!(&answer, b"once");
+            end.0.close();
+            end.0.wait_closed().await.unwrap();
         };
         cut_everywhere(session, || {}).await;
     })

@@ -173,6 +173,17 @@ fn what_a_closed_loop_leaves_is_reaped() {
     assert_eq!(descriptors(), before);
 }
 
+/// Runs `session` as often as it waits, each time cut one wait later, until it comes to its end.
+async fn cut_everywhere(session: impl AsyncFn()) {
+    for point in 0.. {
+        assert!(point < 10_000, "it never ends");
+        if cancel_at(point, session()).await.is_some() {
+            assert!(point > 0, "it never waits");
+            return;
+        }
+    }
+}
+
 #[test]
 fn cancelled_at_any_point_nothing_is_left() {
     let _alone = alone();
@@ -181,15 +192,21 @@ fn cancelled_at_any_point_nothing_is_left() {
         cat().output().await.unwrap();
         let before = descriptors();
         let input = vec![7; 300_000];
-        for at in 0..40 {
-            cancel_at(at, async {
-                let mut child = cat().kill_on_drop(true).spawn().unwrap();
-                child.communicate(&input).await.unwrap();
-            })
-            .await;
-            cancel_at(at, Command::shell("echo x; sleep 0.01; echo y").output()).await;
-            cancel_at(at, Command::shell("exit 3").watch_by_thread(true).status()).await;
-        }
+        cut_everywhere(async || {
+            let mut child = cat().kill_on_drop(true).spawn().unwrap();
+            child.communicate(&input).await.unwrap();
+        })
+        .await;
+        cut_everywhere(async || {
+            let mut command = Command::shell("echo x; sleep 0.01; echo y");
+            command.output().await.unwrap();
+        })
+        .await;
+        cut_everywhere(async || {
+            let mut command = Command::shell("exit 3");
+            command.watch_by_thread(true).status().await.unwrap();
+        })
+        .await;
         until_no_children().await;
         for _ in 0..10 {
             yield_now().await;

@@ -4,7 +4,8 @@ use crate::epoll_pwait2::{RawEvent, epoll_pwait2, epoll_wait};
 use crate::eventfd::Eventfd;
 use crate::slab::Slab;
 use crate::{
-    Event, Events, Interest, Key, Mode, Notifier, Readiness, Selector, SelectorError, Wait,
+    Event, Events, Interest, Key, Mode, Notifier, ProcessMark, Readiness, Selector, SelectorError,
+    Wait,
 };
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
@@ -33,6 +34,10 @@ const BELL: u64 = u64::MAX;
 /// same open file lives on (`dup`, a child process), its events still end a wait
 /// now and then; they are filtered out, and cost that much.
 ///
+/// The child of a fork shares the epoll instance with its parent. Registering and
+/// waiting are errors there, and deregistering takes nothing from the parent; see
+/// [`ProcessMark`].
+///
 /// ```
 /// use rondel_poll::{Epoll, Events, Interest, Mode, Selector, Wait};
 /// use std::{io::Write, os::fd::OwnedFd, os::unix::net::UnixStream, rc::Rc};
@@ -53,6 +58,8 @@ const BELL: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct Epoll {
     epoll: OwnedFd,
+    /// The children of this process have the same epoll instance.
+    made_in: ProcessMark,
     /// Without `epoll_pwait2`.
     coarse: bool,
     notifier: Notifier,
@@ -101,6 +108,7 @@ impl Epoll {
     fn over(epoll: OwnedFd, coarse: bool) -> io::Result<Self> {
         const ATTEMPT: &str = "create an epoll instance";
         let failed = |source| SelectorError::at_selector(ATTEMPT, source);
+        let made_in = ProcessMark::new()?;
         let bell = Eventfd::new().map_err(failed)?;
         epoll::add(
             &epoll,
@@ -111,6 +119,7 @@ impl Epoll {
         .map_err(|e| failed(e.into()))?;
         Ok(Self {
             epoll,
+            made_in,
             coarse,
             notifier: Notifier::new(Arc::new(bell)),
             registrations: RefCell::new(Slab::new()),
@@ -132,6 +141,7 @@ impl Epoll {
 impl Selector for Epoll {
     fn register(&self, source: Rc<OwnedFd>, interest: Interest, mode: Mode) -> io::Result<Key> {
         const ATTEMPT: &str = "register with epoll";
+        self.made_in.check(ATTEMPT)?;
         let descriptor = source.as_raw_fd();
         let key = self
             .registrations
@@ -171,6 +181,7 @@ impl Selector for Epoll {
 
     fn modify(&self, key: Key, interest: Interest) -> io::Result<()> {
         const ATTEMPT: &str = "change the epoll interest of";
+        self.made_in.check("change an interest in epoll")?;
         let registrations = self.registrations.borrow();
         let registration = registrations
             .get(key)
@@ -194,6 +205,10 @@ impl Selector for Epoll {
             .borrow_mut()
             .remove(key)
             .ok_or_else(|| SelectorError::unknown_key(ATTEMPT, key))?;
+        // In a child, epoll would take it out of the parent's hands.
+        if !self.made_in.is_current() {
+            return Ok(());
+        }
         // The last share is closed right here, which removes it from epoll,
         // unless a duplicate lives on. Left-over edges are then rare and cheap;
         // a level would end every wait from now on.
@@ -216,6 +231,7 @@ impl Selector for Epoll {
 
     fn wait(&self, events: &mut Events, wait: Wait, _outstanding: bool) -> io::Result<()> {
         events.clear();
+        self.made_in.check("wait for epoll")?;
         let timeout = match wait {
             Wait::Poll => Some(Duration::ZERO),
             Wait::Until(deadline) => {

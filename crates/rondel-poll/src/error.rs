@@ -120,6 +120,17 @@ impl SelectorError {
         .with_kind(kind)
     }
 
+    /// The selector was made before a fork, and this is the child.
+    pub(crate) fn of_parent(attempt: &'static str) -> io::Error {
+        Self {
+            attempt,
+            subject: Subject::Selector,
+            explanation: Some("the selector is that of the process this one was forked from"),
+            source: None,
+        }
+        .with_kind(io::ErrorKind::Unsupported)
+    }
+
     fn with_kind(self, kind: io::ErrorKind) -> io::Error {
         io::Error::new(kind, self)
     }

@@ -1,7 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Two files lift this for one call each: the system call that rustix cannot be
-// asked for (`epoll_pwait2.rs`) and `Poller::add` (`portable.rs`).
+// Three files lift this for one call each: the system call that rustix cannot be
+// asked for (`epoll_pwait2.rs`), `Poller::add` (`portable.rs`) and `pthread_atfork`
+// (`process_mark.rs`).
 #![deny(unsafe_code)]
 
 #[cfg(not(unix))]
@@ -21,6 +22,7 @@ mod manual_clock;
 mod notifier;
 mod platform;
 mod portable;
+mod process_mark;
 mod readiness;
 mod ready_state;
 mod selector;
@@ -39,6 +41,7 @@ pub use manual_clock::ManualClock;
 pub use notifier::{Bell, Notifier};
 pub use platform::default_selector;
 pub use portable::Portable;
+pub use process_mark::ProcessMark;
 pub use readiness::{Interest, Mode, Readiness};
 pub use ready_state::{ReadyState, SourceKind};
 pub use selector::{Selector, Wait};

@@ -4,7 +4,8 @@
 
 use crate::slab::Slab;
 use crate::{
-    Bell, Event, Events, Interest, Key, Mode, Notifier, Readiness, Selector, SelectorError, Wait,
+    Bell, Event, Events, Interest, Key, Mode, Notifier, ProcessMark, Readiness, Selector,
+    SelectorError, Wait,
 };
 use polling::{PollMode, Poller};
 use std::cell::RefCell;
@@ -55,6 +56,9 @@ const DEREGISTER: &str = "deregister from the portable selector";
 #[derive(Debug)]
 pub struct Portable {
     poller: Arc<Poller>,
+    /// The children of this process share what the system keeps of the poller, if
+    /// they have it at all.
+    made_in: ProcessMark,
     notifier: Notifier,
     registrations: RefCell<Slab<Registration>>,
     /// One-shot registrations that the next wait must arm again.
@@ -89,9 +93,11 @@ impl Portable {
         let poller = Poller::new()
             .map_err(|e| SelectorError::at_selector("create the portable selector", e))?;
         let poller = Arc::new(poller);
+        let made_in = ProcessMark::new()?;
         Ok(Self {
             notifier: Notifier::new(Arc::new(PollerBell(Arc::clone(&poller)))),
             poller,
+            made_in,
             registrations: RefCell::new(Slab::new()),
             unarmed: RefCell::default(),
             unwatched: RefCell::default(),
@@ -109,6 +115,7 @@ impl Portable {
 
     /// Makes `polling` watch for what is armed.
     fn arm(&self, index: usize, registration: &mut Registration) -> io::Result<()> {
+        self.made_in.check("use a poller")?;
         let Registration {
             source,
             delivery,
@@ -147,7 +154,8 @@ impl Portable {
 
     /// Makes `polling` forget it.
     fn unwatch(&self, registration: &mut Registration) -> io::Result<()> {
-        if registration.watched {
+        // In a child, it would be taken out of the parent's hands.
+        if registration.watched && self.made_in.is_current() {
             match self.poller.delete(&*registration.source) {
                 // An event port forgets a one-shot source by itself.
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -266,6 +274,7 @@ impl Selector for Portable {
 
     fn wait(&self, events: &mut Events, wait: Wait, _outstanding: bool) -> io::Result<()> {
         events.clear();
+        self.made_in.check("wait for the portable selector")?;
         self.arm_again()?;
         let mut buffer = self.buffer.borrow_mut();
         let raw = buffer.of_capacity(events.capacity());
@@ -362,6 +371,12 @@ impl Selector for Portable {
 
 impl Drop for Portable {
     fn drop(&mut self) {
+        if !self.made_in.is_current() {
+            // The parent's: a poller takes its own descriptors out of epoll when it
+            // goes. So it stays, and with it what it may look at.
+            std::mem::forget(Arc::clone(&self.poller));
+            return;
+        }
         // The poller may live on in a notifier.
         for registration in self.registrations.get_mut().iter() {
             if registration.watched
