@@ -270,7 +270,7 @@ impl fmt::Display for TaskGraph {
         }
         for cycle in self.cycles() {
             let names: Vec<_> = cycle.iter().map(|id| self.name(*id)).collect();
-            writeln!(f, "cycle: {} -> {}", names.join(" -> "), names[0])?;
+            writeln!(f, "deadlock: {} -> {}", names.join(" -> "), names[0])?;
         }
         Ok(())
     }
@@ -346,7 +346,8 @@ impl Describer<'_> {
             | Waits::NOTIFICATION
             | Waits::BARRIER
             | Waits::ITEM
-            | Waits::ROOM => (format!("{waits} (#{on:x})"), None),
+            | Waits::ROOM
+            | Waits::JOINED => (format!("{waits} (#{on:x})"), None),
             other => (other.to_string(), None),
         }
     }
