@@ -175,9 +175,7 @@ fn a_peer_that_never_answers() {
             let (stream, listener) = silent_peer();
             let peer = stream.peer_addr().unwrap();
             let local = LocalLoop::current().unwrap();
-            let registration = local
-                .register(stream.into(), SourceKind::Tcp)
-                .unwrap();
+            let registration = local.register(stream.into(), SourceKind::Tcp).unwrap();
             let site = start("client", async move {
                 let mut byte = [0];
                 let read = poll_fn(|cx| {
@@ -210,9 +208,7 @@ fn a_peer_that_takes_nothing() {
             let (stream, listener) = silent_peer();
             let peer = stream.peer_addr().unwrap();
             let local = LocalLoop::current().unwrap();
-            let registration = local
-                .register(stream.into(), SourceKind::Tcp)
-                .unwrap();
+            let registration = local.register(stream.into(), SourceKind::Tcp).unwrap();
             start("uploader", async move {
                 let much = vec![0; 1 << 20];
                 loop {

@@ -284,3 +284,23 @@ fn long_chains_are_no_danger() {
     })
     .unwrap();
 }
+
+#[test]
+fn one_lock_that_very_many_want() {
+    watched(async {
+        let lock = Rc::new(Lock::new());
+        let held = lock.try_acquire().unwrap();
+        let wanting: Vec<_> = (0..20_000)
+            .map(|_| {
+                let lock = lock.clone();
+                spawn(async move { drop(lock.acquire().await) })
+            })
+            .collect();
+        settle().await;
+        let graph = graph();
+        let main = named(&graph, "Task-1");
+        let ids: Vec<_> = wanting.iter().map(rondel_executor::Task::id).collect();
+        assert_eq!(main.awaited_by(), ids);
+        drop(held);
+    });
+}
