@@ -433,6 +433,7 @@ fn a_crowd(tasks: usize, readers: usize) {
     let local = LocalLoop::current().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    stream.set_nonblocking(true).unwrap();
     for _ in 0..readers {
         let fd = stream.try_clone().unwrap().into();
         let registration = local.register(fd, SourceKind::Tcp).unwrap();
