@@ -82,8 +82,7 @@ fn a_forgotten_task_done() {
                     }
                 }
             });
-            let site = start("boss", async move { jobs.join().await });
-            site
+            start("boss", async move { jobs.join().await })
         },
         |graph, site| {
             let boss = line(graph, "boss");

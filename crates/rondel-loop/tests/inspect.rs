@@ -455,6 +455,7 @@ fn a_crowd(tasks: usize, readers: usize) {
 /// Prints how long the loop is stopped for those who look at it; docs/measured.md has the figures.
 #[test]
 #[ignore = "measures, and asserts nothing of the time"]
+#[allow(clippy::print_stdout, reason = "figures for people")]
 fn how_long_a_look_at_many_tasks_takes() {
     for readers in [1, 2_501] {
         println!("100 000 tasks, {readers} of them waiting for a socket:");
@@ -462,6 +463,7 @@ fn how_long_a_look_at_many_tasks_takes() {
     }
 }
 
+#[allow(clippy::print_stdout, reason = "figures for people")]
 fn look_often(tasks: usize, readers: usize) {
     let path = socket("many");
     run(async {
