@@ -223,7 +223,7 @@ fn programs_that_hang_say_why() {
     let lines = lines(&printed);
     let has = |words: &str| lines.iter().any(|line| line.contains(words));
     assert!(
-        has("cycle: transfer there -> transfer back -> transfer there"),
+        has("deadlock: transfer there -> transfer back -> transfer there"),
         "{printed}"
     );
     assert!(has("\"consumer\" spawned at"), "{printed}");

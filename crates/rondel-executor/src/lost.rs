@@ -107,7 +107,7 @@ impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             LostKind::TaskPanicked(payload) => {
-                write!(f, "a task panicked and nobody awaits it: {payload}")
+                write!(f, "a task panicked, and nobody awaits it: {payload}")
             }
             LostKind::CallbackPanicked(payload) => write!(f, "a callback panicked: {payload}"),
             LostKind::DropPanicked(payload) => {

@@ -115,6 +115,14 @@ impl ReadyQueue {
 
     /// Shows every task in the queue to `look`.
     pub(crate) fn for_each_task(&self, mut look: impl FnMut(&Header)) {
+        self.for_each_task_while(|header| {
+            look(header);
+            true
+        });
+    }
+
+    /// The same, until it answers `false`.
+    pub(crate) fn for_each_task_while(&self, mut look: impl FnMut(&Header) -> bool) {
         for Word(word) in self.order.iter() {
             if let Some(pointer) = NonNull::new(word.cast_mut())
                 && word.addr() & ONCE == 0
@@ -122,7 +130,9 @@ impl ReadyQueue {
                 // SAFETY: a word without the mark comes from `push_task`. The queue keeps its reference: this one is
                 // forgotten, also if `look` panics.
                 let runnable = ManuallyDrop::new(unsafe { Runnable::<Header>::from_raw(pointer) });
-                look(runnable.metadata());
+                if !look(runnable.metadata()) {
+                    break;
+                }
             }
         }
     }

@@ -146,21 +146,40 @@ impl Spawner {
     /// Every task alive, as it is now: the main one first, then those that have been suspended, the one on its first poll,
     /// and those not yet begun.
     pub fn tasks(&self) -> Vec<TaskInfo> {
+        self.tasks_up_to(usize::MAX)
+    }
+
+    /// The same, but no further ones are looked at once `most` have been found, the [children](TaskInfo::children) of their groups
+    /// counted with them: for those who may not stop the loop for long, however many tasks there are.
+    ///
+    /// ```
+    /// use rondel_executor::Executor;
+    /// use std::future::pending;
+    ///
+    /// let executor = Executor::new();
+    /// let tasks: Vec<_> = (0..5).map(|_| executor.spawn(pending::<()>())).collect();
+    /// executor.run_until_idle();
+    /// assert_eq!(executor.spawner().tasks_up_to(3).len(), 3);
+    /// assert_eq!(executor.spawner().tasks_up_to(9).len(), 5);
+    /// # drop(tasks);
+    /// ```
+    pub fn tasks_up_to(&self, most: usize) -> Vec<TaskInfo> {
         let local = self.local();
+        let mut found = Found {
+            infos: Vec::new(),
+            left: most,
+        };
         let main = local.main.borrow().clone();
         let main = main.as_ref().map(|main| &main.header);
-        let mut infos: Vec<_> = main
-            .filter(|header| !header.has(Header::FINISHED))
-            .map(|header| TaskInfo::of(header, local))
-            .into_iter()
-            .collect();
-        infos.extend(
-            local
-                .tasks
-                .borrow()
-                .iter()
-                .map(|(header, _)| TaskInfo::of(header, local)),
-        );
+        if let Some(header) = main.filter(|header| !header.has(Header::FINISHED)) {
+            found.add(header, local);
+        }
+        for (header, _) in local.tasks.borrow().iter() {
+            if found.is_full() {
+                break;
+            }
+            found.add(header, local);
+        }
         // Running for the first time, which the registry does not know yet.
         let first_poll = |header: &Header| {
             header.slot.get() == NO_SLOT
@@ -173,18 +192,22 @@ impl Spawner {
                     .is_some_and(|home| ptr::eq(home, local))
         };
         context::with_task(|task| {
-            let running = task.filter(|header| first_poll(header));
-            infos.extend(running.map(|header| TaskInfo::of(header, local)));
-        });
-        context::for_each_suspended(|header| {
-            infos.extend(first_poll(header).then(|| TaskInfo::of(header, local)));
-        });
-        local.ready.for_each_task(|header| {
-            if header.slot.get() == NO_SLOT {
-                infos.push(TaskInfo::of(header, local));
+            if let Some(header) = task.filter(|header| first_poll(header)) {
+                found.add(header, local);
             }
         });
-        infos
+        context::for_each_suspended(|header| {
+            if first_poll(header) {
+                found.add(header, local);
+            }
+        });
+        local.ready.for_each_task_while(|header| {
+            if header.slot.get() == NO_SLOT {
+                found.add(header, local);
+            }
+            !found.is_full()
+        });
+        found.infos
     }
 
     /// The number of the task being polled on this thread, of whatever executor; `None` in callbacks and outside turns.
@@ -294,5 +317,25 @@ impl fmt::Debug for Spawner {
             .field("ready", &self.ready_len())
             .field("tasks", &self.local().alive())
             .finish()
+    }
+}
+
+/// Tasks that have been found, and how many more may be.
+struct Found {
+    infos: Vec<TaskInfo>,
+    left: usize,
+}
+
+impl Found {
+    const fn is_full(&self) -> bool {
+        self.left == 0
+    }
+
+    fn add(&mut self, header: &Header, local: &Local) {
+        if !self.is_full() {
+            let info = TaskInfo::of(header, local);
+            self.left = self.left.saturating_sub(1 + info.children().len());
+            self.infos.push(info);
+        }
     }
 }

@@ -95,7 +95,7 @@ fn a_panic_in_a_detached_task_is_reported_once_with_its_task() {
     assert_eq!(
         lost.to_string(),
         format!(
-            "a task panicked and nobody awaits it: detached (\"careless\" spawned at {})",
+            "a task panicked, and nobody awaits it: detached (\"careless\" spawned at {})",
             task.spawned_at()
         )
     );
@@ -353,7 +353,7 @@ fn a_panicking_sink_does_not_stop_the_executor() {
     executor.run_until_idle();
     let told = log.take();
     assert_eq!(told.len(), 4, "{told:?}");
-    assert!(told[0].starts_with("a task panicked and nobody awaits it: one"));
+    assert!(told[0].starts_with("a task panicked, and nobody awaits it: one"));
     assert!(told[1].starts_with("a callback panicked: two"));
     assert_eq!(told[2], "end");
     assert!(told[3].starts_with("dropping what a task held panicked: three"));

@@ -141,53 +141,57 @@ impl LocalLoop {
     /// }).unwrap();
     /// ```
     pub fn task_graph(&self) -> TaskGraph {
-        TaskGraph::of(self.state())
+        TaskGraph::of(self.state(), usize::MAX)
     }
 }
 
 impl TaskGraph {
-    fn of(state: &State) -> Self {
+    /// The graph of all tasks, or of the first ones: no further ones are looked at once there are `most`, the children of their
+    /// groups counted with them.
+    pub(crate) fn of(state: &State, most: usize) -> Self {
         let taken = Instant::now();
         let running = rondel_executor::Spawner::current_task_id();
-        let infos = state.executor.tasks();
-        let by_low_half: HashMap<u32, TaskId> = infos
-            .iter()
-            .map(|info| (low_half(info.id()), info.id()))
-            .collect();
-        let describer = Describer {
-            state,
-            by_low_half: &by_low_half,
-            names: infos.iter().map(|info| (info.id(), info.name())).collect(),
-        };
-        let mut nodes: Vec<_> = infos
-            .into_iter()
-            .map(|info| describer.node(info, taken, running))
-            .collect();
-        let by_id: HashMap<_, _> = nodes
+        let infos = state.executor.spawner().tasks_up_to(most);
+        let told: usize = infos.iter().map(|info| 1 + info.children().len()).sum();
+        let by_id: HashMap<_, _> = infos
             .iter()
             .enumerate()
-            .map(|(place, node)| (node.info.id(), place))
+            .map(|(place, info)| (info.id(), place))
             .collect();
-        // Edges are noted at either end; make both ends know.
-        let edges: Vec<_> = nodes
-            .iter()
-            .flat_map(|node| {
-                let own = node.info.id();
-                let out = node.awaits.iter().map(move |other| (own, *other));
-                let back = node.info.awaited_by().iter().map(move |by| (*by, own));
-                out.chain(back)
-            })
-            .collect();
-        for (from, to) in edges {
-            if let (Some(from_place), Some(to_place)) = (by_id.get(&from), by_id.get(&to)) {
-                push_new(&mut nodes[*from_place].awaits, to);
-                push_new(&mut nodes[*to_place].awaited_by, from);
-            }
-        }
-        Self {
+        let nodes = Describer::new(state, &infos, told >= most).nodes(taken, running);
+        let mut graph = Self {
             nodes,
             by_id,
             taken,
+        };
+        graph.join_edges();
+        graph
+    }
+
+    /// Edges are noted at either end; makes both ends know. One lock may have very many who want it, so nothing here asks a task
+    /// whether it knows already.
+    fn join_edges(&mut self) {
+        let mut edges = Vec::new();
+        for (place, node) in self.nodes.iter().enumerate() {
+            let place_of = |id: &TaskId| self.by_id.get(id).copied();
+            edges.extend(
+                node.awaits
+                    .iter()
+                    .filter_map(place_of)
+                    .map(|to| (place, to)),
+            );
+            let by = node.info.awaited_by().iter();
+            edges.extend(by.filter_map(place_of).map(|from| (from, place)));
+        }
+        edges.sort_unstable();
+        edges.dedup();
+        for node in &mut self.nodes {
+            node.awaits.clear();
+        }
+        for (from, to) in edges {
+            let ids = [from, to].map(|place| self.nodes[place].info.id());
+            self.nodes[from].awaits.push(ids[1]);
+            self.nodes[to].awaited_by.push(ids[0]);
         }
     }
 
@@ -270,15 +274,9 @@ impl fmt::Display for TaskGraph {
         }
         for cycle in self.cycles() {
             let names: Vec<_> = cycle.iter().map(|id| self.name(*id)).collect();
-            writeln!(f, "cycle: {} -> {}", names.join(" -> "), names[0])?;
+            writeln!(f, "deadlock: {} -> {}", names.join(" -> "), names[0])?;
         }
         Ok(())
-    }
-}
-
-fn push_new(ids: &mut Vec<TaskId>, id: TaskId) {
-    if !ids.contains(&id) {
-        ids.push(id);
     }
 }
 
@@ -290,27 +288,43 @@ const fn low_half(id: TaskId) -> u32 {
 /// Puts labels into words.
 struct Describer<'a> {
     state: &'a State,
-    by_low_half: &'a HashMap<u32, TaskId>,
-    names: HashMap<TaskId, String>,
+    infos: &'a [TaskInfo],
+    by_low_half: HashMap<u32, &'a TaskInfo>,
+    /// There may be more tasks than these.
+    cut: bool,
 }
 
-impl Describer<'_> {
-    fn node(&self, info: TaskInfo, taken: Instant, running: Option<TaskId>) -> TaskNode {
+impl<'a> Describer<'a> {
+    fn new(state: &'a State, infos: &'a [TaskInfo], cut: bool) -> Self {
+        let by_low_half = infos.iter().map(|info| (low_half(info.id()), info));
+        Self {
+            state,
+            infos,
+            by_low_half: by_low_half.collect(),
+            cut,
+        }
+    }
+
+    fn nodes(&self, taken: Instant, running: Option<TaskId>) -> Vec<TaskNode> {
+        let infos = self.infos.iter();
+        infos.map(|info| self.node(info, taken, running)).collect()
+    }
+
+    fn node(&self, info: &TaskInfo, taken: Instant, running: Option<TaskId>) -> TaskNode {
         let (waits_for, awaited) = self.label(info.waits(), info.waits_on());
         let children = info.children().iter().map(|child| ChildNode {
             waits_for: self.label(child.waits(), child.waits_on()).0,
             info: child.clone(),
         });
-        let children: Vec<_> = children.collect();
         let since = info.account().and_then(|account| account.since());
         TaskNode {
             age: since.map(|since| taken.saturating_duration_since(since)),
             running: running == Some(info.id()),
             awaits: awaited.into_iter().collect(),
             awaited_by: Vec::new(),
-            info,
             waits_for,
-            children,
+            children: children.collect(),
+            info: info.clone(),
         }
     }
 
@@ -318,16 +332,21 @@ impl Describer<'_> {
     fn label(&self, waits: Waits, on: u32) -> (String, Option<TaskId>) {
         match waits {
             Waits::TASK => match self.by_low_half.get(&on) {
-                Some(id) => (self.name(*id), Some(*id)),
+                Some(info) => (info.name(), Some(info.id())),
+                None if self.cut && on != 0 => ("a task that is not shown".into(), None),
                 None => ("tasks".into(), None),
             },
             Waits::LOCK => {
-                let holder = label::holder(on).and_then(|holder| self.find(holder));
-                let words = match holder {
-                    Some(holder) => format!("a lock (#{on:x}) held by {}", self.name(holder)),
-                    None => format!("a lock (#{on:x})"),
+                let holder = label::holder(on);
+                let known = holder.and_then(|holder| self.find(holder));
+                let words = match (known, holder) {
+                    (Some(known), _) => format!("a lock (#{on:x}) held by {}", known.name()),
+                    (None, Some(holder)) if self.cut => {
+                        format!("a lock (#{on:x}) held by task {holder}")
+                    }
+                    (None, _) => format!("a lock (#{on:x})"),
                 };
-                (words, holder)
+                (words, known.map(TaskInfo::id))
             }
             Waits::READABLE | Waits::WRITABLE => {
                 let source = self.state.sources.borrow().describe(on as usize);
@@ -346,21 +365,15 @@ impl Describer<'_> {
             | Waits::NOTIFICATION
             | Waits::BARRIER
             | Waits::ITEM
-            | Waits::ROOM => (format!("{waits} (#{on:x})"), None),
+            | Waits::ROOM
+            | Waits::JOINED => (format!("{waits} (#{on:x})"), None),
             other => (other.to_string(), None),
         }
     }
 
-    fn find(&self, id: u64) -> Option<TaskId> {
+    fn find(&self, id: u64) -> Option<&'a TaskInfo> {
         #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
         let found = self.by_low_half.get(&(id as u32)).copied();
-        found.filter(|found| found.get() == id)
-    }
-
-    fn name(&self, id: TaskId) -> String {
-        self.names
-            .get(&id)
-            .cloned()
-            .unwrap_or_else(|| format!("Task-{id}"))
+        found.filter(|found| found.id().get() == id)
     }
 }

@@ -8,9 +8,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rondel_loop::{EventLoop, LocalLoop, run, sleep, spawn, to_thread, yield_now};
+use rondel_executor::{Task, task_scope};
+use rondel_loop::{EventLoop, LocalLoop, SourceKind, run, sleep, spawn, to_thread, yield_now};
+use rondel_sync::oneshot;
 
 fn socket(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("rondel-test-{}-{name}", std::process::id()))
@@ -338,4 +340,167 @@ fn a_signal_has_everything_written_down() {
     assert!(text.contains("* \"forever\" spawned at "), "{text}");
     drop(child.stdin.take());
     assert!(child.wait_with_output().unwrap().status.success());
+}
+
+/// How many tasks a snapshot tells of, and how many more it says there are.
+fn told(snapshot: &str) -> (usize, usize) {
+    let (_, more) = snapshot.split_once("\"more_tasks\":").unwrap();
+    let (more, _) = more.split_once(',').unwrap();
+    (
+        snapshot.matches("\"state\":").count(),
+        more.parse().unwrap(),
+    )
+}
+
+#[test]
+fn a_snapshot_looks_at_so_many_tasks_and_counts_the_rest() {
+    let path = socket("bounded");
+    run(async {
+        let _inspection = LocalLoop::current().unwrap().inspect(Some(&path)).unwrap();
+        let look = || {
+            let there = path.clone();
+            to_thread(move || ask(&there, b"snapshot\n"))
+        };
+        spawn(pending::<()>());
+        assert_eq!(told(&look().await.unwrap()), (2, 0));
+        // Those that have been suspended, and those not yet begun.
+        for _ in 0..4_000 {
+            spawn(pending::<()>());
+        }
+        yield_now().await;
+        let asked = spawn(look());
+        for _ in 0..4_000 {
+            spawn(pending::<()>());
+        }
+        let (shown, more) = told(&asked.await.unwrap().unwrap());
+        assert_eq!(shown, 2_500);
+        assert_eq!(shown + more, 8_003);
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_children_of_groups_count_as_tasks_do() {
+    let path = socket("children");
+    run(async {
+        let _inspection = LocalLoop::current().unwrap().inspect(Some(&path)).unwrap();
+        for _ in 0..200 {
+            spawn(task_scope(async |group| {
+                for _ in 0..49 {
+                    group.spawn(pending::<()>());
+                }
+            }));
+        }
+        yield_now().await;
+        yield_now().await;
+        let there = path.clone();
+        let answer = to_thread(move || ask(&there, b"snapshot\n")).await.unwrap();
+        // The main task, and fifty for each of the others.
+        assert_eq!(told(&answer), (51, 150));
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_is_not_shown_is_said_to_be_awaited() {
+    let path = socket("hidden");
+    run(async {
+        let _inspection = LocalLoop::current().unwrap().inspect(Some(&path)).unwrap();
+        let (give, take) = oneshot::channel();
+        spawn(async move {
+            let last: Task<()> = take.await.unwrap();
+            last.await.unwrap();
+        })
+        .set_name("first");
+        for _ in 0..4_000 {
+            spawn(pending::<()>());
+        }
+        yield_now().await;
+        give.send(spawn(pending::<()>())).unwrap();
+        yield_now().await;
+        let there = path.clone();
+        let answer = to_thread(move || ask(&there, b"snapshot\n")).await.unwrap();
+        assert!(
+            answer.contains("\"waits_for\":\"a task that is not shown\""),
+            "{answer:.500}"
+        );
+    })
+    .unwrap();
+}
+
+/// As many tasks: first some that wait for a socket, then each second one awaits the one before it.
+fn a_crowd(tasks: usize, readers: usize) {
+    let local = LocalLoop::current().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    for _ in 0..readers {
+        let fd = stream.try_clone().unwrap().into();
+        let registration = local.register(fd, SourceKind::Tcp).unwrap();
+        spawn(async move {
+            let read = registration.read_with(|fd| Ok(rustix::io::read(fd, &mut [0])?));
+            read.await.unwrap();
+        });
+    }
+    spawn(async move {
+        let _kept = listener;
+        pending::<()>().await;
+    });
+    for _ in 0..(tasks - readers - 1) / 2 {
+        let sleeper = spawn(sleep(Duration::from_secs(3600)));
+        spawn(sleeper).set_name("one who awaits");
+    }
+}
+
+/// Prints how long the loop is stopped for those who look at it; docs/measured.md has the figures.
+#[test]
+#[ignore = "measures, and asserts nothing of the time"]
+#[allow(clippy::print_stdout, reason = "figures for people")]
+fn how_long_a_look_at_many_tasks_takes() {
+    for readers in [1, 2_501] {
+        println!("100 000 tasks, {readers} of them waiting for a socket:");
+        look_often(100_000, readers);
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "figures for people")]
+fn look_often(tasks: usize, readers: usize) {
+    let path = socket("many");
+    run(async {
+        let _inspection = LocalLoop::current().unwrap().inspect(Some(&path)).unwrap();
+        a_crowd(tasks, readers);
+        yield_now().await;
+        yield_now().await;
+        let (mut stops, mut answers) = (Vec::new(), Vec::new());
+        for _ in 0..41 {
+            let there = path.clone();
+            let client = to_thread(move || {
+                let begun = Instant::now();
+                let answer = ask(&there, b"snapshot\n");
+                assert!(answer.contains("\"fresh\":true"), "{answer:.200}");
+                assert!(answer.contains(&format!("\"tasks_alive\":{}", tasks + 2)));
+                begun.elapsed()
+            });
+            let client = spawn(client);
+            let mut longest = Duration::ZERO;
+            while !client.is_finished() {
+                let before = Instant::now();
+                yield_now().await;
+                longest = longest.max(before.elapsed());
+            }
+            stops.push(longest);
+            answers.push(client.await.unwrap().unwrap());
+        }
+        stops.sort_unstable();
+        answers.sort_unstable();
+        for (what, times) in [("stopped for", stops), ("answered after", answers)] {
+            println!(
+                "{what} {:?} (least), {:?} (median), {:?} (most)",
+                times[0],
+                times[times.len() / 2],
+                times[times.len() - 1]
+            );
+        }
+    })
+    .unwrap();
 }

@@ -55,6 +55,12 @@ fn every_wait_has_its_words() {
         spawn(async move { on.wait().await }).set_name("listener");
         let on = queue.clone();
         spawn(async move { on.get().await }).set_name("consumer");
+        let full = Rc::new(Queue::new(1));
+        full.put_nowait(1).unwrap();
+        let on = full.clone();
+        spawn(async move { on.put(2).await }).set_name("producer");
+        let on = full.clone();
+        spawn(async move { on.join().await }).set_name("overseer");
         let on = semaphore.clone();
         spawn(async move { drop(on.acquire().await) }).set_name("visitor");
         spawn(promised.1).set_name("believer");
@@ -70,6 +76,8 @@ fn every_wait_has_its_words() {
         );
         assert!(words("listener").starts_with("an event (#"));
         assert!(words("consumer").starts_with("an item (#"));
+        assert!(words("producer").starts_with("room in a queue (#"));
+        assert!(words("overseer").starts_with("a queue to be done (#"));
         assert!(words("visitor").starts_with("permits of a semaphore (#"));
         assert_eq!(words("believer"), "a promise");
         assert_eq!(words("boss"), "a job in a thread pool");
@@ -202,7 +210,7 @@ fn a_deadlock_is_found_and_printed() {
         assert_eq!(graph.cycles(), [ids.to_vec()]);
         let [one, other] = ids;
         let text = graph.to_string();
-        let line = format!("cycle: Task-{one} -> Task-{other} -> Task-{one}");
+        let line = format!("deadlock: Task-{one} -> Task-{other} -> Task-{one}");
         assert!(text.contains(&line), "{text}");
         assert!(text.contains(&format!("held by Task-{other}")), "{text}");
     });
@@ -275,4 +283,24 @@ fn long_chains_are_no_danger() {
         task.cancel();
     })
     .unwrap();
+}
+
+#[test]
+fn one_lock_that_very_many_want() {
+    watched(async {
+        let lock = Rc::new(Lock::new());
+        let held = lock.try_acquire().unwrap();
+        let wanting: Vec<_> = (0..20_000)
+            .map(|_| {
+                let lock = lock.clone();
+                spawn(async move { drop(lock.acquire().await) })
+            })
+            .collect();
+        settle().await;
+        let graph = graph();
+        let main = named(&graph, "Task-1");
+        let ids: Vec<_> = wanting.iter().map(rondel_executor::Task::id).collect();
+        assert_eq!(main.awaited_by(), ids);
+        drop(held);
+    });
 }

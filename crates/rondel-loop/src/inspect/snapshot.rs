@@ -8,8 +8,9 @@ use crate::metrics::Metrics;
 use crate::metrics::histogram::Histogram;
 use crate::task_graph::{TaskGraph, TaskNode};
 
-/// At most so many tasks are told of one by one.
-const TASKS: usize = 10_000;
+/// No further tasks are looked at once so many, with the children of their groups, have been told of one by one. It is what bounds
+/// the time for which the loop stands still.
+const TASKS: usize = 2_500;
 
 /// What was seen, and when.
 #[derive(Clone, Debug)]
@@ -22,11 +23,12 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) fn of(local: &LocalLoop) -> Self {
-        let graph = local.task_graph();
+        let graph = TaskGraph::of(local.state(), TASKS);
+        let figures = local.metrics();
         let mut json = Json::new();
         json.object(|json| {
-            metrics(json, &local.metrics());
-            tasks(json, &graph);
+            metrics(json, &figures);
+            tasks(json, &graph, figures.tasks_alive);
         });
         Self {
             json: json.finish(),
@@ -67,10 +69,10 @@ fn histogram(json: &mut Json, name: &str, histogram: &Histogram) {
     });
 }
 
-fn tasks(json: &mut Json, graph: &TaskGraph) {
-    let all = graph.tasks();
-    json.name("tasks").array(all.iter().take(TASKS), task);
-    json.field("more_tasks", all.len().saturating_sub(TASKS));
+fn tasks(json: &mut Json, graph: &TaskGraph, alive: usize) {
+    let told = graph.tasks();
+    json.name("tasks").array(told, task);
+    json.field("more_tasks", alive.saturating_sub(told.len()));
     json.name("cycles").array(graph.cycles(), |json, cycle| {
         json.array(cycle, |json, id| json.number(id.get()));
     });
