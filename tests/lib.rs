@@ -30,14 +30,39 @@ pub fn example(name: &str) -> Command {
     command
 }
 
-/// Beside the folder that the running test is in: `target/debug/deps/test` and `target/debug/examples`.
+/// The command `rondel`, ready to be given arguments.
+///
+/// `cargo test --workspace` has built it; a test that is run alone builds it first.
+///
+/// # Panics
+/// If it cannot be built.
+pub fn rondel() -> Command {
+    let path = built_folder().join("rondel");
+    if !path.exists() {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo)
+            .args(["build", "-p", "rondel-cli"])
+            .stdout(Stdio::null())
+            .status();
+        assert!(
+            built.is_ok_and(|status| status.success()),
+            "the command could not be built"
+        );
+    }
+    Command::new(path)
+}
+
 fn examples_folder() -> PathBuf {
+    built_folder().join("examples")
+}
+
+/// Where the running test's `deps` is: `target/debug`.
+fn built_folder() -> PathBuf {
     let mut folder = std::env::current_exe().expect("a running test has a path");
     folder.pop();
     if folder.ends_with("deps") {
         folder.pop();
     }
-    folder.push("examples");
     folder
 }
 

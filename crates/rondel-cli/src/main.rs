@@ -3,6 +3,7 @@
 
 mod client;
 mod snapshot;
+mod sockets;
 mod table;
 mod top;
 mod tree;
@@ -46,7 +47,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// What a process does, live: the loop's lag, the busiest tasks. `q` leaves.
+    /// What a process does, live: the loop's lag, the busiest tasks, its sockets. `q` leaves.
     Top {
         #[command(flatten)]
         whom: Whom,
@@ -56,6 +57,9 @@ enum Command {
         /// Ends after so many looks; one, where standard output is no terminal.
         #[arg(long, short = 'n', value_parser = clap::value_parser!(u64).range(1..))]
         frames: Option<u64>,
+        /// What the program says, as it is, a line for each look.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -147,12 +151,11 @@ fn run(command: Command) -> Result<(), Failure> {
             whom,
             interval,
             frames,
+            json,
         } => {
-            return Ok(top::top(
-                &whom.target(),
-                Duration::from_secs_f64(interval),
-                frames,
-            )?);
+            let interval = Duration::from_secs_f64(interval);
+            let show = if json { top::lines } else { top::top };
+            return Ok(show(&whom.target(), interval, frames)?);
         }
     };
     io::stdout().lock().write_all(text.as_bytes())?;

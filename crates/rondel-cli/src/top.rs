@@ -12,8 +12,9 @@ use crossterm::terminal::{
 };
 use crossterm::{cursor, execute, queue};
 
-use crate::client::{AskError, Target};
+use crate::client::{AskError, Target, understand};
 use crate::snapshot::{Loop, Process, Task, span};
+use crate::sockets::Sockets;
 use crate::table::{summary, write_columns};
 
 /// How tall and wide a frame is where there is no terminal.
@@ -40,6 +41,25 @@ pub(crate) fn top(target: &Target, interval: Duration, frames: Option<u64>) -> R
         if left == 0 || !pause(screen.is_some(), interval)? {
             return Ok(());
         }
+    }
+}
+
+/// Prints what the program says each `interval`, so many times, or until somebody ends it.
+pub(crate) fn lines(target: &Target, interval: Duration, frames: Option<u64>) -> Result<(), Error> {
+    let mut left = frames.unwrap_or(u64::MAX);
+    loop {
+        let answer = target.ask()?;
+        // Refusals are failures here, too.
+        understand(&answer)?;
+        let mut out = io::stdout().lock();
+        out.write_all(answer.trim_end().as_bytes())?;
+        out.write_all(b"\n")?;
+        out.flush()?;
+        left -= 1;
+        if left == 0 {
+            return Ok(());
+        }
+        std::thread::sleep(interval);
     }
 }
 
@@ -140,10 +160,14 @@ fn frame(process: &Process, before: &mut Before, height: usize) -> String {
     let since = before.at.replace(now);
     let passed = since.map(|since| now.duration_since(since).as_secs_f64());
     let mut text = format!("process {}  (q leaves)\n", process.pid);
+    if let Some(sockets) = Sockets::of(process.pid) {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{sockets}");
+    }
     let rows = height / process.loops.len().max(1);
     for (place, one) in process.loops.iter().enumerate() {
         let known = before.loops.entry(place).or_default();
-        of_loop(&mut text, one, known, passed, rows.saturating_sub(5).max(3));
+        of_loop(&mut text, one, known, passed, rows.saturating_sub(6).max(3));
     }
     text
 }

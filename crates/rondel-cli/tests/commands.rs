@@ -45,7 +45,19 @@ fn a_program() {
             let mut line = String::new();
             std::io::stdin().read_line(&mut line).map(|_| line)
         });
-        if line.await.unwrap().unwrap() == "block\n" {
+        let line = line.await.unwrap().unwrap();
+        if line == "sockets\n" {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let _other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let _udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            let mut one = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let _two = listener.accept().unwrap();
+            one.write_all(b"unread!").unwrap();
+            println!("sockets");
+            // Until it is killed.
+            std::future::pending::<()>().await;
+        }
+        if line == "block\n" {
             spawn(async {
                 println!("blocked");
                 let _ = std::io::stdin().read_line(&mut String::new());
@@ -187,6 +199,42 @@ fn top_shows_a_frame_where_there_is_no_terminal() {
         text.contains("busy ") && text.contains(" turns/s"),
         "{text}"
     );
+}
+
+#[test]
+fn top_gives_lines_of_json() {
+    let program = Program::start("lines");
+    let text = program.rondel(&["top", "-n", "3", "--interval", "0.05", "--json"]);
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 3);
+    assert!(lines.iter().all(|line| line["pid"] == program.child.id()));
+    let turns =
+        |line: &serde_json::Value| line["loops"][0]["snapshot"]["metrics"]["turns"].as_u64();
+    assert!(turns(&lines[0]) < turns(&lines[2]), "{text}");
+}
+
+/// Two that listen, one connection with seven bytes that nobody has read, one of UDP.
+#[cfg(target_os = "linux")]
+#[test]
+fn top_counts_the_sockets() {
+    let mut program = Program::start("sockets");
+    program.tell("sockets\n");
+    program.wait_for("sockets\n");
+    let text = program.rondel(&["top"]);
+    let line = text.lines().find(|line| line.starts_with("sockets: "));
+    let line = line.unwrap_or_else(|| panic!("{text}"));
+    for part in [
+        "2 listening",
+        "2 connected",
+        "0 B unsent",
+        "7 B unread",
+        "1 UDP",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
 }
 
 #[test]
