@@ -57,7 +57,7 @@ fn its_own_site_is_the_same_however_it_is_crawled() {
         },
     });
     // So long that no page is late but those that never come.
-    let patient = ["--timeout", "5", "--retries", "1"];
+    let patient = ["--timeout", "3", "--retries", "1"];
     let wide = crawl(&patient);
     assert_eq!(what_was_met(&wide), expected);
     assert_eq!(wide["interrupted"], false);
