@@ -6,15 +6,9 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use rondel_tests::site::{Site, html, plain};
+use rondel_tests::site::{Site, crawl, html, plain};
 use rondel_tests::{example, has_peer, run_to_end};
 use serde_json::{Value, json};
-
-/// Crawls, and gives the summary.
-fn crawl(arguments: &[&str]) -> Value {
-    let printed = run_to_end(example("crawler").arg("--json").args(arguments));
-    serde_json::from_str(&printed).expect("what it prints is JSON")
-}
 
 fn errors(report: &Value) -> u64 {
     let by_kind = report["errors"].as_object().expect("errors are listed");

@@ -8,14 +8,9 @@ use std::{collections::HashSet, fs, io::BufRead, io::BufReader, path::PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rondel_tests::site::{Site, html, plain};
-use rondel_tests::{example, has_peer, run_to_end};
-use serde_json::{Value, json};
-
-fn crawl(arguments: &[&str]) -> Value {
-    let printed = run_to_end(example("crawler").arg("--json").args(arguments));
-    serde_json::from_str(&printed).expect("what it prints is JSON")
-}
+use rondel_tests::site::{Site, crawl, html, plain};
+use rondel_tests::{example, has_peer};
+use serde_json::json;
 
 fn sorted(mut paths: Vec<String>) -> Vec<String> {
     paths.sort();

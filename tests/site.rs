@@ -1,10 +1,23 @@
-//! A web server that does what a test wants, by threads and blocking sockets.
+//! The crawler of `examples/`, and a web server that does what a test of it wants, by threads and blocking sockets.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::{example, run_to_end};
+
+/// Crawls, and gives the summary.
+///
+/// # Panics
+/// If the crawler fails, or prints no JSON.
+pub fn crawl(arguments: &[&str]) -> Value {
+    let printed = run_to_end(example("crawler").arg("--json").args(arguments));
+    serde_json::from_str(&printed).expect("what it prints is JSON")
+}
 
 /// A page of HTML.
 pub fn html(body: &str) -> Vec<u8> {

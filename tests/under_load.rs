@@ -30,21 +30,17 @@ impl Program {
         Self { child, folder }
     }
 
-    fn ask(&self, command: &str) -> String {
+    fn ask(&self, command: &[&str]) -> String {
         run_to_end(
             rondel()
-                .args([command, &self.child.id().to_string()])
+                .args(command)
+                .arg(self.child.id().to_string())
                 .env("XDG_RUNTIME_DIR", &self.folder),
         )
     }
 
     fn snapshot(&self) -> Value {
-        let said = run_to_end(
-            rondel()
-                .args(["ps", "--json", &self.child.id().to_string()])
-                .env("XDG_RUNTIME_DIR", &self.folder),
-        );
-        serde_json::from_str(&said).unwrap()
+        serde_json::from_str(&self.ask(&["ps", "--json"])).unwrap()
     }
 }
 
@@ -81,7 +77,7 @@ fn the_crawler_is_looked_into_while_it_crawls() {
         ("pstree", "crawl.rs"),
         ("top", "sockets: "),
     ] {
-        let said = program.ask(command);
+        let said = program.ask(&[command]);
         assert!(said.contains(part), "{command}: {said}");
     }
 }

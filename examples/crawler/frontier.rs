@@ -75,17 +75,20 @@ impl Frontier {
 
     /// Lets a URL in, unless it is known already, belongs to another host, is over-long, or one too many.
     pub fn offer(&self, url: Url) {
-        if self.known() >= self.limit || url.as_str().len() > LONGEST_URL {
+        // Most links lead to what is known: they are passed over first.
+        if self.seen.borrow().contains(&url)
+            || self.known() >= self.limit
+            || url.as_str().len() > LONGEST_URL
+        {
             return;
         }
         let Ok(host) = self.hosts.of_url(&url) else {
             return;
         };
         let url = Rc::new(url);
-        if self.seen.borrow_mut().insert(Rc::clone(&url)) {
-            host.known.update(|pages| pages + 1);
-            self.queue(&host, Wanted { url, attempts: 0 });
-        }
+        self.seen.borrow_mut().insert(Rc::clone(&url));
+        host.known.update(|pages| pages + 1);
+        self.queue(&host, Wanted { url, attempts: 0 });
     }
 
     /// Has a page visited once more, after a pause.
