@@ -190,6 +190,7 @@ proptest! {
         let world = Rc::new(World {
             cell: Rc::new(OnceCell::new()),
             script: RefCell::new(script.into()),
+            calm: Cell::new(false),
             running: Cell::new(None),
             futures: Default::default(),
         });
@@ -217,6 +218,8 @@ proptest! {
 struct World {
     cell: Rc<OnceCell<usize>>,
     script: RefCell<VecDeque<Op>>,
+    // Initialisers must not panic: something may be unwinding.
+    calm: Cell<bool>,
     running: Cell<Option<usize>>,
     // Taken out while polled, so that a nested step finds the slot empty.
     futures: [Cell<Option<Getting<'static>>>; SLOTS],
@@ -243,6 +246,10 @@ impl World {
                         Act::Wait if !world.script.borrow().is_empty() => Poll::Ready(Err(Failed)),
                         Act::Wait | Act::Succeed => Poll::Ready(Ok(slot)),
                         Act::Fail => Poll::Ready(Err(Failed)),
+                        // It may have been begun where it might have panicked, and be polled where it must not.
+                        Act::Panic if world.calm.get() || std::thread::panicking() => {
+                            Poll::Ready(Err(Failed))
+                        }
                         Act::Panic => resume_unwind(Box::new("a panic on purpose")),
                     }
                 })
@@ -273,7 +280,10 @@ impl World {
                         world.step(on != On::Drop && !std::thread::panicking());
                     }
                 });
-                let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+                let polled = {
+                    let _calm = Calm::within(self, !may_panic);
+                    future.as_mut().poll(&mut Context::from_waker(&waker))
+                };
                 if polled.is_pending() {
                     drop(self.futures[slot].replace(Some(future)));
                 }
@@ -285,6 +295,21 @@ impl World {
             Op::Panic => {}
         }
         true
+    }
+}
+
+/// No initialiser panics meanwhile.
+struct Calm(Rc<World>, bool);
+
+impl Calm {
+    fn within(world: &Rc<World>, calm: bool) -> Self {
+        Self(Rc::clone(world), world.calm.replace(calm))
+    }
+}
+
+impl Drop for Calm {
+    fn drop(&mut self) {
+        self.0.calm.set(self.1);
     }
 }
 
