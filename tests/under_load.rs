@@ -107,7 +107,7 @@ fn the_server_is_looked_into_under_load() {
     while load.try_wait().unwrap().is_none() {
         let snapshot = program.snapshot();
         assert_eq!(
-            snapshot["loops"][0]["snapshot"]["cycles"],
+            snapshot["loops"][0]["snapshot"]["deadlocks"],
             Value::Array(Vec::new())
         );
         most = most.max(tasks(&snapshot).len());

@@ -39,7 +39,21 @@ pub(crate) struct Snapshot {
     #[serde(default)]
     pub(crate) more_tasks: u64,
     #[serde(default)]
-    pub(crate) cycles: Vec<Vec<u64>>,
+    pub(crate) deadlocks: Vec<Deadlock>,
+}
+
+/// Those who wait for each other in a circle.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Deadlock {
+    pub(crate) certain: bool,
+    /// For how long nothing has happened, in seconds.
+    pub(crate) standing: Option<f64>,
+    pub(crate) parties: Vec<Party>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Party {
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,6 +94,7 @@ pub(crate) struct Task {
     /// In seconds, as the next.
     pub(crate) spent: Option<f64>,
     pub(crate) age: Option<f64>,
+    pub(crate) idle: Option<f64>,
     #[serde(default)]
     pub(crate) children: Vec<Child>,
 }
@@ -90,6 +105,8 @@ pub(crate) struct Child {
     pub(crate) name: String,
     pub(crate) site: String,
     pub(crate) waits_for: String,
+    /// The place of the child around it.
+    pub(crate) inside: Option<usize>,
 }
 
 impl Task {

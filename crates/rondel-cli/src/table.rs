@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::snapshot::{Loop, Process, Snapshot, Task, span};
+use crate::tree;
 
 /// The tasks of all loops, each loop under its headline.
 pub(crate) fn table(process: &Process) -> String {
@@ -28,6 +29,7 @@ fn of_loop(text: &mut String, one: &Loop) {
         "ID",
         "NAME",
         "AGE",
+        "IDLE",
         "POLLS",
         "TIME",
         "WAITS FOR",
@@ -37,6 +39,9 @@ fn of_loop(text: &mut String, one: &Loop) {
     write_columns(text, &head.map(str::to_owned), &rows);
     if snapshot.more_tasks > 0 {
         let _ = writeln!(text, "and {} more", snapshot.more_tasks);
+    }
+    for deadlock in &snapshot.deadlocks {
+        let _ = writeln!(text, "{}", tree::line(deadlock));
     }
 }
 
@@ -56,13 +61,14 @@ pub(crate) fn summary(snapshot: &Snapshot) -> String {
     )
 }
 
-fn row(task: &Task) -> [String; 8] {
+fn row(task: &Task) -> [String; 9] {
     let ids: Vec<_> = task.awaited_by.iter().map(ToString::to_string).collect();
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     [
         task.id.to_string(),
         task.name.clone(),
         or_dash(task.age.map(span)),
+        or_dash(task.idle.map(span)),
         or_dash(task.polls.map(|polls| polls.to_string())),
         or_dash(task.spent.map(span)),
         task.state(),

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
-use crate::snapshot::{Loop, Process, Snapshot, Task, span};
+use crate::snapshot::{Deadlock, Loop, Process, Snapshot, Task, span};
 
 /// How far down is drawn.
 const DEEPEST: usize = 64;
@@ -41,13 +41,20 @@ fn of_loop(text: &mut String, one: &Loop) {
     if snapshot.more_tasks > 0 {
         let _ = writeln!(text, "and {} more", snapshot.more_tasks);
     }
-    for cycle in &snapshot.cycles {
-        let names: Vec<_> = cycle
-            .iter()
-            .chain(cycle.first())
-            .map(|id| tree.by_id.get(id).map_or("?", |task| &task.name))
-            .collect();
-        let _ = writeln!(text, "deadlock: {}", names.join(" -> "));
+    for deadlock in &snapshot.deadlocks {
+        let _ = writeln!(text, "{}", line(deadlock));
+    }
+}
+
+/// A deadlock, in a line.
+pub(crate) fn line(deadlock: &Deadlock) -> String {
+    let parties = deadlock.parties.iter().chain(deadlock.parties.first());
+    let names: Vec<_> = parties.map(|party| party.name.as_str()).collect();
+    let names = names.join(" -> ");
+    match deadlock.standing {
+        _ if deadlock.certain => format!("deadlock: {names}"),
+        Some(standing) => format!("perhaps a deadlock, for {}: {names}", span(standing)),
+        None => format!("perhaps a deadlock: {names}"),
     }
 }
 
@@ -74,6 +81,8 @@ impl<'s> Tree<'s> {
             return;
         }
         let age = task.age.map(|age| format!(", {} old", span(age)));
+        let idle = task.idle.map(|idle| format!(", idle for {}", span(idle)));
+        let idle = idle.filter(|_| task.state != "running");
         let state = if task.state == "running" {
             "running".into()
         } else {
@@ -81,29 +90,47 @@ impl<'s> Tree<'s> {
         };
         let _ = writeln!(
             text,
-            "{indent}{} [{}]: {state}{}, spawned at {}",
+            "{indent}{} [{}]: {state}{}{}, spawned at {}",
             task.name,
             task.id,
             age.unwrap_or_default(),
+            idle.unwrap_or_default(),
             task.site
         );
         let below = format!("{indent}   ");
-        for child in &task.children {
-            let name = if child.name.is_empty() {
-                "a child"
-            } else {
-                &child.name
-            };
-            let _ = writeln!(
-                text,
-                "{below}- {name}: waits for {}, spawned at {}",
-                child.waits_for, child.site
-            );
-        }
+        draw_children(text, task, None, &below, depth + 1);
         for awaited in &task.awaits {
             if let Some(awaited) = self.by_id.get(awaited).copied() {
                 self.draw(text, awaited, &below, depth + 1);
             }
         }
+    }
+}
+
+/// The children of the groups that the child at this place has, or the task, and theirs below them.
+fn draw_children(
+    text: &mut String,
+    task: &Task,
+    inside: Option<usize>,
+    indent: &str,
+    depth: usize,
+) {
+    if depth > DEEPEST {
+        return;
+    }
+    let here = task.children.iter().enumerate();
+    for (place, child) in here.filter(|(_, child)| child.inside == inside) {
+        let name = if child.name.is_empty() {
+            "a child"
+        } else {
+            &child.name
+        };
+        let _ = writeln!(
+            text,
+            "{indent}- {name}: waits for {}, spawned at {}",
+            child.waits_for, child.site
+        );
+        let below = format!("{indent}   ");
+        draw_children(text, task, Some(place), &below, depth + 1);
     }
 }

@@ -6,6 +6,7 @@
 //! so none can be forgotten, or dropped out of order.
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -309,14 +310,19 @@ pub(crate) fn with_frame<R>(frame: &Frame, f: impl FnOnce() -> R) -> R {
 
 /// Somebody who can say who it is.
 pub(crate) trait Who {
+    /// `None` for a group's body.
     fn who(&self) -> Option<ChildInfo>;
+
+    /// What tells it from the others in the task; 0 for a body, which is a part of whatever has the group, and if there is nobody.
+    fn number(&self) -> u64;
 }
 
 /// A child of a group while it is being polled, and the one around it.
 struct Member {
-    /// What `ask` is called with.
+    /// What the two below are called with.
     who: *const (),
     ask: unsafe fn(*const ()) -> Option<ChildInfo>,
+    ask_number: unsafe fn(*const ()) -> u64,
     outer: *const Self,
 }
 
@@ -336,10 +342,17 @@ pub(crate) fn with_member<W: Who, R>(who: &W, f: impl FnOnce() -> R) -> R {
         // SAFETY: the caller vouches for it.
         unsafe { &*who.cast::<W>() }.who()
     }
+    /// # Safety
+    /// `who` must be a reference to a `W`.
+    unsafe fn ask_number<W: Who>(who: *const ()) -> u64 {
+        // SAFETY: the caller vouches for it.
+        unsafe { &*who.cast::<W>() }.number()
+    }
     let outer = CONTEXT.with(|context| context.member.get());
     let member = Member {
         who: ptr::from_ref(who).cast(),
         ask: ask::<W>,
+        ask_number: ask_number::<W>,
         outer,
     };
     CONTEXT.with(|context| context.member.set(&raw const member));
@@ -350,15 +363,40 @@ pub(crate) fn with_member<W: Who, R>(who: &W, f: impl FnOnce() -> R) -> R {
 /// The children that are being polled, each of a group inside the next, as far as the task.
 pub(crate) fn members() -> Vec<ChildInfo> {
     let mut members = Vec::new();
+    walk_members(|member| {
+        // SAFETY: `with_member` borrows it, and made `ask` for its type.
+        members.extend(unsafe { (member.ask)(member.who) });
+        ControlFlow::Continue(())
+    });
+    members
+}
+
+/// The number of the innermost child that is being polled; 0 if there is none.
+pub(crate) fn member_number() -> u64 {
+    let mut number = 0;
+    walk_members(|member| {
+        // SAFETY: `with_member` borrows it, and made `ask_number` for its type.
+        number = unsafe { (member.ask_number)(member.who) };
+        if number == 0 {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    number
+}
+
+/// Calls `f` with those that are being polled, from the innermost to the task.
+fn walk_members(mut f: impl FnMut(&Member) -> ControlFlow<()>) {
     let mut next = CONTEXT.with(|context| context.member.get());
     // SAFETY: non-null only inside `with_member`, in whose frame it lies; and each one's `outer` is that of a `with_member`
     // which is still further up the stack.
     while let Some(member) = unsafe { next.as_ref() } {
-        // SAFETY: `with_member` borrows it, and made `ask` for its type.
-        members.extend(unsafe { (member.ask)(member.who) });
+        if f(member).is_break() {
+            return;
+        }
         next = member.outer;
     }
-    members
 }
 
 /// The shields of every canceller around the code that runs, from the innermost to the task.

@@ -215,6 +215,26 @@ impl Spawner {
         context::with_task(|task| task.map(|header| TaskId(header.id())))
     }
 
+    /// The [number](ChildInfo::number) of the child of a group that is being polled on this thread, of the innermost one. 0 outside of
+    /// groups, and in the body of one that the task itself has.
+    ///
+    /// ```
+    /// use rondel_executor::{Executor, Spawner, task_scope};
+    ///
+    /// let executor = Executor::new();
+    /// let task = executor.spawn(task_scope(async |scope| {
+    ///     let one = scope.spawn(async { Spawner::current_child() });
+    ///     let other = scope.spawn(async { Spawner::current_child() });
+    ///     assert_ne!(one.await, other.await);
+    ///     Spawner::current_child()
+    /// }));
+    /// executor.run_until_idle();
+    /// assert_eq!(task.into_result().unwrap().unwrap(), 0);
+    /// ```
+    pub fn current_child() -> u64 {
+        context::member_number()
+    }
+
     /// The children of groups that are being polled on this thread: the innermost first, each a child of a group inside the next,
     /// as far as the task that all are parts of. Empty outside of groups, and in the body of one.
     ///

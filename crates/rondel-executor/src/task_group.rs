@@ -39,6 +39,7 @@ use self::member::{Member, Node, Plain};
 use self::run::Running;
 use crate::crowd::Crowd;
 use crate::error_group::GroupError;
+use crate::wait::Waits;
 
 /// Runs `body` with a group of children, and returns when the body and every child have ended: no child outlives the call.
 ///
@@ -172,6 +173,8 @@ struct Shared<'env, E> {
     crowd: Crowd<Boxed<'env, E>, About>,
     /// The body is in the crowd: it has not ended.
     body: Cell<bool>,
+    /// What it waits for; once it has ended, the children are all that is waited for. As [`Waits::CHILDREN`] says it.
+    body_waits: Cell<(Waits, u32)>,
     /// Nobody is taken in any more.
     closed: Cell<bool>,
     /// `cancel()` was called.
@@ -185,6 +188,7 @@ impl<'env, E: 'env> TaskGroup<'env, E> {
         Self(Rc::new(Shared {
             crowd,
             body: Cell::new(true),
+            body_waits: Cell::new((Waits::CHILDREN, 0)),
             closed: Cell::new(false),
             cancelled: Cell::new(false),
         }))

@@ -20,6 +20,7 @@
 /// # task.cancel();
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+// At most 127: a task has a bit beside it.
 pub struct Waits(pub(crate) u8);
 
 impl Waits {
@@ -45,7 +46,8 @@ impl Waits {
     pub const CANCELLATION: Self = Self(16);
     /// For a promise to be kept.
     pub const PROMISE: Self = Self(17);
-    /// For the children of a group.
+    /// For the children of a group; the detail is 0 if for nothing else, 1 if also for the group's body, of which nothing is known. A
+    /// body that says what it waits for says it for its task.
     pub const CHILDREN: Self = Self(18);
     /// For a lock; the detail tells locks apart.
     pub const LOCK: Self = Self(19);
@@ -69,8 +71,10 @@ impl Waits {
     pub const CLOSING: Self = Self(28);
     /// For a child process to end; the detail is its number.
     pub const PROCESS: Self = Self(29);
+    /// For the value of one child of a group.
+    pub const CHILD: Self = Self(30);
     /// For something that a program labels itself.
-    pub const OTHER: Self = Self(255);
+    pub const OTHER: Self = Self(127);
 
     /// The label in words, as reports print it.
     pub const fn as_str(self) -> &'static str {
@@ -98,6 +102,7 @@ impl Waits {
             Self::VALUE => "a value",
             Self::CLOSING => "the other side of a channel to close",
             Self::PROCESS => "a child process",
+            Self::CHILD => "a child of a group",
             _ => "something",
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rondel_executor::LateWakeHandler;
+use rondel_executor::{LateWakeHandler, Spawner};
 use rondel_sync::label;
 
 use crate::local::LocalLoop;
@@ -14,6 +14,7 @@ use crate::notice::Notice;
 use crate::overseer::{Modes, Overseer};
 use crate::report::{Level, report};
 use crate::state::State;
+use crate::task_graph::TaskGraph;
 
 /// From when on an entry counts as slow, unless set. asyncio's default.
 pub(crate) const SLOW: Duration = Duration::from_millis(100);
@@ -27,7 +28,7 @@ impl LocalLoop {
     /// Turns debug mode on or off; `RONDEL_DEBUG=1` turns it on from the start. asyncio: `set_debug`.
     ///
     /// It [notices](crate::Notice) tasks and callbacks that run for long without giving way, a ready queue that is too long,
-    /// and what is still open when the loop is closed. What it notices goes to standard error, or to
+    /// what is dropped before its work is done ([`Notice::Dropped`]), and what is still open when the loop is closed. What it notices goes to standard error, or to
     /// [a handler](LocalLoop::set_notice_handler). A task that somebody wakes after its loop was closed on it is reported as well, once,
     /// where the loop's reports go without a handler: there is nobody left to call one.
     ///
@@ -50,6 +51,43 @@ impl LocalLoop {
     #[doc(alias = "get_debug")]
     pub fn is_debug(&self) -> bool {
         self.state().modes.get().debug
+    }
+
+    /// Tells of something that is being dropped before what it was there for has been done, if debug mode is on: a
+    /// [notice](crate::Notice::Dropped) with the task and the children of groups that are running, or being dropped. While the loop
+    /// closes, nothing is told: what was open then has been noticed.
+    ///
+    /// rondel's own transports and children do it. So may a resource of yours, in its `Drop`:
+    ///
+    /// ```
+    /// use rondel_loop::LocalLoop;
+    ///
+    /// struct Transaction {
+    ///     committed: bool,
+    /// }
+    ///
+    /// impl Drop for Transaction {
+    ///     fn drop(&mut self) {
+    ///         if !self.committed && let Ok(local) = LocalLoop::current() {
+    ///             local.notice_dropped(|| "a transaction was dropped before its commit".into());
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// rondel_loop::run(async {
+    ///     LocalLoop::current().unwrap().set_debug(true);
+    ///     drop(Transaction { committed: false });
+    /// }).unwrap();
+    /// ```
+    pub fn notice_dropped(&self, what: impl FnOnce() -> String) {
+        let state = self.state();
+        if self.is_debug() && !state.closed.get() {
+            state.notice(&Notice::Dropped {
+                what: what(),
+                task: Spawner::current_task(),
+                groups: Spawner::current_children(),
+            });
+        }
     }
 
     /// Sets from when on debug mode notices that something ran or waited for long. Default: 100 ms. With zero, every entry is
@@ -106,7 +144,7 @@ impl State {
         let pulse = overseer.set_modes(modes);
         if modes.timed() {
             // For the whole process, and not taken back: other loops may count on it.
-            label::track_holders(true);
+            label::keep_traces(true);
         }
         self.timed.set(modes.timed());
         let observer = modes.observed(slow).then(|| Rc::clone(overseer) as _);
@@ -132,13 +170,15 @@ impl State {
         if !self.modes.get().debug {
             return;
         }
-        let tasks = self.executor.tasks();
-        for task in tasks.iter().take(NAMED_AT_CLOSE) {
+        let graph = TaskGraph::of(self, NAMED_AT_CLOSE);
+        let named = graph.tasks().iter().take(NAMED_AT_CLOSE);
+        for task in named.clone() {
+            let (info, waits_for) = (task.info(), task.waits_for());
             self.notice(&Notice::Unclosed {
-                what: format!("{task} pending, last waiting for {}", task.waits()),
+                what: format!("{info} pending, last waiting for {waits_for}"),
             });
         }
-        let more = tasks.len().saturating_sub(NAMED_AT_CLOSE);
+        let more = self.executor.alive().saturating_sub(named.len());
         if more > 0 {
             self.notice(&Notice::Unclosed {
                 what: format!("{more} more tasks pending"),

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use rondel_executor::{ChildInfo, Lost, LostKind, PanicPayload, TaskInfo};
 
 use crate::local::LocalLoop;
-use crate::report::{Level, report};
+use crate::report::{Level, report, write_origin};
 use crate::state::State;
 
 /// What an exception handler is told. asyncio: the `context` dictionary.
@@ -82,15 +82,7 @@ impl fmt::Display for ExceptionContext {
             write!(f, ": {error}")?;
             cause = error.source();
         }
-        for child in &self.groups {
-            write!(f, "\n  in a group's child: {child}")?;
-        }
-        if let Some(task) = &self.task {
-            write!(f, "\n  task: {task}, last waited for {}", task.waits())?;
-            if let Some(by) = task.account().and_then(|account| account.spawned_by()) {
-                write!(f, "\n  spawned by Task-{by}")?;
-            }
-        }
+        write_origin(f, self.task.as_ref(), &self.groups)?;
         if let Some(site) = self.callback {
             write!(f, "\n  callback scheduled at {site}")?;
         }

@@ -164,8 +164,9 @@ impl LocalLoop {
         Ok(Inspection { server, inspected })
     }
 
-    /// Has the task graph and the figures written to standard error whenever the process receives `signal`, SIGUSR1 as a rule.
-    /// A loop that is blocked does it when it goes on. [`remove_signal_handler`](LocalLoop::remove_signal_handler) ends it.
+    /// Has the task graph and the figures written to standard error whenever the process receives `signal`, SIGUSR1 as a rule:
+    /// of as many tasks as [`inspect`](LocalLoop::inspect) shows, the rest counted. A loop that is blocked does it when it goes on.
+    /// [`remove_signal_handler`](LocalLoop::remove_signal_handler) ends it.
     ///
     /// # Errors
     /// As [`add_signal_handler`](LocalLoop::add_signal_handler).
@@ -173,11 +174,20 @@ impl LocalLoop {
     pub fn dump_on(&self, signal: crate::signal::Signal) -> io::Result<()> {
         self.add_signal_handler(signal, || {
             if let Ok(local) = Self::current() {
-                let dump = format!("{}{}", local.task_graph(), local.metrics());
                 // Nowhere to report a failing standard error to.
-                let _ = io::Write::write_all(&mut io::stderr(), dump.as_bytes());
+                let _ = io::Write::write_all(&mut io::stderr(), local.dump().as_bytes());
             }
         })
+    }
+
+    fn dump(&self) -> String {
+        let (graph, metrics) = (snapshot::graph(self), self.metrics());
+        let more = metrics.tasks_alive.saturating_sub(graph.tasks().len());
+        let more = match more {
+            0 => String::new(),
+            more => format!("and {more} more\n"),
+        };
+        format!("{graph}{more}{metrics}")
     }
 }
 

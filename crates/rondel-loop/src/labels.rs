@@ -3,7 +3,7 @@
 use std::sync::Once;
 
 use rondel_executor::{Spawner, Waits};
-use rondel_sync::label::{self, Awaited, Labels};
+use rondel_sync::label::{self, Awaited, Labels, Party};
 
 /// Connects them, once for the process. If somebody else is connected already, their labels go there.
 pub(crate) fn connect() {
@@ -11,7 +11,12 @@ pub(crate) fn connect() {
     CONNECT.call_once(|| {
         let _ = label::connect(Labels {
             waits: |awaited, which| kind(awaited).label(which),
-            task: || Spawner::current_task_id().map(rondel_executor::TaskId::get),
+            running: || {
+                Spawner::current_task_id().map(|task| Party {
+                    task: task.get(),
+                    child: Spawner::current_child(),
+                })
+            },
         });
     });
 }

@@ -56,7 +56,9 @@ pub use promise::{
 pub use readiness::{Flush, Registration};
 pub use receive_buffer::ReceiveBuffer;
 pub use run::{RunOptions, Runner, run};
-pub use task_graph::{CallGraph, ChildNode, TaskGraph, TaskNode, capture_call_graph};
+pub use task_graph::{
+    CallGraph, ChildNode, Deadlock, DeadlockParty, TaskGraph, TaskNode, capture_call_graph,
+};
 pub use tasks::{all_tasks, current_task, spawn_eager};
 pub use time::{
     CancelScope, ScopeCancelled, interval, interval_at, move_on_after, move_on_at, sleep,

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use rondel_executor::Running;
+use rondel_executor::{ChildInfo, Running, TaskInfo};
+
+use crate::report::write_origin;
 
 /// Something that debug mode has noticed: not a failure, but worth a look.
 ///
@@ -45,6 +47,16 @@ pub enum Notice {
         /// What it is, in words.
         what: String,
     },
+    /// Something was dropped before what it was there for had been done, and nobody will learn of it in another way: a connection with
+    /// bytes still to be sent, a child that runs on. asyncio: `ResourceWarning`.
+    Dropped {
+        /// What it is, and what comes of it, in words.
+        what: String,
+        /// The task that dropped it, or was dropped with it, if it was one.
+        task: Option<TaskInfo>,
+        /// In which child of which group of that task: the innermost first.
+        groups: Vec<ChildInfo>,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -76,6 +88,10 @@ impl fmt::Display for Notice {
                 }
             }
             Self::Unclosed { what } => write!(f, "the loop was closed with {what}"),
+            Self::Dropped { what, task, groups } => {
+                f.write_str(what)?;
+                write_origin(f, task.as_ref(), groups)
+            }
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::Write;
 
+use rondel_executor::{ChildInfo, TaskInfo};
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
@@ -26,4 +28,22 @@ pub(crate) fn report(level: Level, what: &dyn fmt::Display) {
         Level::Error => writeln!(std::io::stderr(), "{what}"),
         Level::Warning => writeln!(std::io::stderr(), "rondel: {what}"),
     };
+}
+
+/// Where something has happened: a line for each child of a group, the innermost first, and one for the task.
+pub(crate) fn write_origin(
+    f: &mut fmt::Formatter<'_>,
+    task: Option<&TaskInfo>,
+    groups: &[ChildInfo],
+) -> fmt::Result {
+    for child in groups {
+        write!(f, "\n  in a group's child: {child}")?;
+    }
+    if let Some(task) = task {
+        write!(f, "\n  task: {task}, last waited for {}", task.waited())?;
+        if let Some(by) = task.account().and_then(|account| account.spawned_by()) {
+            write!(f, "\n  spawned by Task-{by}")?;
+        }
+    }
+    Ok(())
 }

@@ -1,18 +1,20 @@
 //! What waits for what: the tasks of a loop, and who awaits whom.
 
 mod call_graph;
-mod cycles;
+mod deadlock;
+mod describe;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use rondel_executor::{ChildInfo, TaskId, TaskInfo, Waits};
-use rondel_sync::label;
+use rondel_executor::{ChildInfo, TaskId, TaskInfo};
 
 use crate::local::LocalLoop;
 use crate::state::State;
 pub use call_graph::{CallGraph, capture_call_graph};
+pub use deadlock::{Deadlock, DeadlockParty};
+use describe::{Describer, Target};
 
 /// How many tasks that await each other are printed below each other.
 const DEEPEST: usize = 64;
@@ -20,7 +22,7 @@ const DEEPEST: usize = 64;
 /// The tasks of a loop at one moment, and what each of them waits for; see [`LocalLoop::task_graph`].
 ///
 /// Displayed, it is a forest: the tasks that nobody awaits, below each the tasks that it waits for, at the end the
-/// [cycles](TaskGraph::cycles). asyncio: `python -m asyncio pstree`.
+/// [deadlocks](TaskGraph::deadlocks). asyncio: `python -m asyncio pstree`.
 #[derive(Clone, Debug)]
 pub struct TaskGraph {
     nodes: Vec<TaskNode>,
@@ -33,10 +35,12 @@ pub struct TaskGraph {
 pub struct TaskNode {
     info: TaskInfo,
     waits_for: String,
+    target: Option<Target>,
     awaits: Vec<TaskId>,
     awaited_by: Vec<TaskId>,
     children: Vec<ChildNode>,
     age: Option<Duration>,
+    idle: Option<Duration>,
     running: bool,
 }
 
@@ -45,6 +49,7 @@ pub struct TaskNode {
 pub struct ChildNode {
     info: ChildInfo,
     waits_for: String,
+    target: Option<Target>,
 }
 
 impl ChildNode {
@@ -70,9 +75,18 @@ impl TaskNode {
         &self.waits_for
     }
 
-    /// The tasks it waits for: the one it awaits, the one that holds the lock it wants, and others as far as they are noted.
+    /// The tasks it waits for: the one it awaits, the one that holds the lock it wants, and others as far as they are noted; those
+    /// that children of its groups wait for, too.
     pub fn awaits(&self) -> &[TaskId] {
         &self.awaits
+    }
+
+    /// The task that did last what it waits for: put an item into the queue, or took one out of the full one, set the event, notified,
+    /// took the permits. Perhaps it is the one to do it again, perhaps another is; so it is not among those that it
+    /// [awaits](TaskNode::awaits). `None` if that is not known, or has ended; [`waits_for`](TaskNode::waits_for) says so.
+    pub fn counterpart(&self) -> Option<TaskId> {
+        let target = self.target.filter(|target| !target.certain)?;
+        (target.task != self.info.id()).then_some(target.task)
     }
 
     /// The tasks that wait for it.
@@ -85,9 +99,39 @@ impl TaskNode {
         &self.children
     }
 
+    /// Which of the [children](TaskNode::children) has the group that this one of them is in; `None` if the task itself has it.
+    pub fn child_around(&self, child: &ChildNode) -> Option<&ChildNode> {
+        let around = child.info.around();
+        self.children
+            .iter()
+            .find(|child| child.info.number() == around)
+    }
+
+    /// The children of the groups that the child with this number has, 0 for the task, and theirs below them.
+    fn write_children(&self, f: &mut fmt::Formatter<'_>, around: u64, depth: usize) -> fmt::Result {
+        if depth > DEEPEST {
+            return Ok(());
+        }
+        let indent = "   ".repeat(depth);
+        for child in &self.children {
+            let has_it = self.child_around(child);
+            if has_it.map_or(0, |child| child.info.number()) == around {
+                let (info, waits_for) = (&child.info, &child.waits_for);
+                writeln!(f, "{indent}- {info}, waits for {waits_for}")?;
+                self.write_children(f, info.number(), depth + 1)?;
+            }
+        }
+        Ok(())
+    }
+
     /// How long ago it was polled first, while accounts are kept.
     pub const fn age(&self) -> Option<Duration> {
         self.age
+    }
+
+    /// How long ago it was polled last, while accounts are kept.
+    pub const fn idle(&self) -> Option<Duration> {
+        self.idle
     }
 
     /// Whether it is the task that is running.
@@ -96,7 +140,7 @@ impl TaskNode {
     }
 }
 
-/// `Task-3 spawned at src/main.rs:10:5, waits for time, 12 polls, 1.5ms, for 2 s`.
+/// `Task-3 spawned at src/main.rs:10:5, waits for time, 12 polls in 1.5ms, 10.0 s old, idle for 2.0 s`.
 impl fmt::Display for TaskNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, ", self.info)?;
@@ -111,6 +155,9 @@ impl fmt::Display for TaskNode {
         if let Some(age) = self.age {
             write!(f, ", {:.1} s old", age.as_secs_f64())?;
         }
+        if let Some(idle) = self.idle.filter(|_| !self.running) {
+            write!(f, ", idle for {:.1} s", idle.as_secs_f64())?;
+        }
         Ok(())
     }
 }
@@ -121,7 +168,8 @@ impl LocalLoop {
     ///
     /// A task that awaits another alone, or wants a lock, is always known to. Who awaits several tasks at once, who holds a
     /// lock, which children a group has, how often a task was polled: that is known while [accounts](LocalLoop::set_accounts)
-    /// are kept, or debug mode is on. Who holds a lock, in release builds, only with the feature `holders`.
+    /// are kept, or debug mode is on. Who holds a lock, and who put into a queue last, in release builds only with the feature
+    /// `holders`.
     ///
     /// ```
     /// use rondel_loop::{LocalLoop, spawn, yield_now};
@@ -173,26 +221,29 @@ impl TaskGraph {
     fn join_edges(&mut self) {
         let mut edges = Vec::new();
         for (place, node) in self.nodes.iter().enumerate() {
-            let place_of = |id: &TaskId| self.by_id.get(id).copied();
-            edges.extend(
-                node.awaits
-                    .iter()
-                    .filter_map(place_of)
-                    .map(|to| (place, to)),
-            );
+            let targets = node.children.iter().map(|child| child.target);
+            let targets = targets.chain([node.target]).flatten();
+            let awaited = targets.filter(|target| target.certain);
+            let awaited = awaited.filter_map(|target| self.place(target.task));
+            edges.extend(awaited.map(|to| (place, to)));
             let by = node.info.awaited_by().iter();
-            edges.extend(by.filter_map(place_of).map(|from| (from, place)));
+            edges.extend(
+                by.filter_map(|by| self.place(*by))
+                    .map(|from| (from, place)),
+            );
         }
         edges.sort_unstable();
         edges.dedup();
-        for node in &mut self.nodes {
-            node.awaits.clear();
-        }
-        for (from, to) in edges {
+        // Between children of one task there is nothing for tasks to know.
+        for (from, to) in edges.into_iter().filter(|(from, to)| from != to) {
             let ids = [from, to].map(|place| self.nodes[place].info.id());
             self.nodes[from].awaits.push(ids[1]);
             self.nodes[to].awaited_by.push(ids[0]);
         }
+    }
+
+    fn place(&self, id: TaskId) -> Option<usize> {
+        self.by_id.get(&id).copied()
     }
 
     /// Every task, in the order of [`LocalLoop::tasks`].
@@ -215,15 +266,39 @@ impl TaskGraph {
         self.nodes.iter().filter(|node| node.awaited_by.is_empty())
     }
 
-    /// The circles of tasks that wait for each other, each once, from the task with the lowest number: as a rule, deadlocks. One
-    /// that waits for several tasks at once and needs only one of them can be in a circle and still go on.
-    pub fn cycles(&self) -> Vec<Vec<TaskId>> {
-        cycles::cycles(&self.nodes, &self.by_id)
-    }
-
-    fn name(&self, id: TaskId) -> String {
-        self.get(id)
-            .map_or_else(|| format!("Task-{id}"), |node| node.info.name())
+    /// The circles of tasks, and of children of their groups, that wait for each other: each once, at least one for every knot. First
+    /// those in which each surely waits for the next.
+    ///
+    /// ```
+    /// use rondel_loop::{LocalLoop, spawn, yield_now};
+    /// use rondel_sync::Lock;
+    /// use std::rc::Rc;
+    ///
+    /// rondel_loop::run(async {
+    ///     let local = LocalLoop::current().unwrap();
+    ///     local.set_accounts(true);
+    ///     let locks = [Rc::new(Lock::new()), Rc::new(Lock::new())];
+    ///     for (name, one, other) in [("there", 0, 1), ("back", 1, 0)] {
+    ///         let (one, other) = (locks[one].clone(), locks[other].clone());
+    ///         let transfer = async move {
+    ///             let _one = one.acquire().await;
+    ///             yield_now().await;
+    ///             let _other = other.acquire().await;
+    ///         };
+    ///         spawn(transfer).set_name(name);
+    ///     }
+    ///     for _ in 0..3 {
+    ///         yield_now().await;
+    ///     }
+    ///     # #[cfg(any(debug_assertions, feature = "holders"))]
+    ///     assert_eq!(
+    ///         local.task_graph().deadlocks()[0].to_string(),
+    ///         "deadlock: there -> back -> there"
+    ///     );
+    /// }).unwrap();
+    /// ```
+    pub fn deadlocks(&self) -> Vec<Deadlock> {
+        deadlock::deadlocks(self)
     }
 
     fn write_tree(
@@ -244,13 +319,7 @@ impl TaskGraph {
             return writeln!(f, "{indent}* {} (see above)", node.info.name());
         }
         writeln!(f, "{indent}* {node}")?;
-        for child in &node.children {
-            writeln!(
-                f,
-                "{indent}   - {}, waits for {}",
-                child.info, child.waits_for
-            )?;
-        }
+        node.write_children(f, 0, depth + 1)?;
         for awaited in &node.awaits {
             if let Some(awaited) = self.get(*awaited) {
                 self.write_tree(f, awaited, depth + 1, shown)?;
@@ -272,108 +341,9 @@ impl fmt::Display for TaskGraph {
                 self.write_tree(f, node, 0, &mut shown)?;
             }
         }
-        for cycle in self.cycles() {
-            let names: Vec<_> = cycle.iter().map(|id| self.name(*id)).collect();
-            writeln!(f, "deadlock: {} -> {}", names.join(" -> "), names[0])?;
+        for deadlock in self.deadlocks() {
+            writeln!(f, "{deadlock}")?;
         }
         Ok(())
-    }
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
-const fn low_half(id: TaskId) -> u32 {
-    id.get() as u32
-}
-
-/// Puts labels into words.
-struct Describer<'a> {
-    state: &'a State,
-    infos: &'a [TaskInfo],
-    by_low_half: HashMap<u32, &'a TaskInfo>,
-    /// There may be more tasks than these.
-    cut: bool,
-}
-
-impl<'a> Describer<'a> {
-    fn new(state: &'a State, infos: &'a [TaskInfo], cut: bool) -> Self {
-        let by_low_half = infos.iter().map(|info| (low_half(info.id()), info));
-        Self {
-            state,
-            infos,
-            by_low_half: by_low_half.collect(),
-            cut,
-        }
-    }
-
-    fn nodes(&self, taken: Instant, running: Option<TaskId>) -> Vec<TaskNode> {
-        let infos = self.infos.iter();
-        infos.map(|info| self.node(info, taken, running)).collect()
-    }
-
-    fn node(&self, info: &TaskInfo, taken: Instant, running: Option<TaskId>) -> TaskNode {
-        let (waits_for, awaited) = self.label(info.waits(), info.waits_on());
-        let children = info.children().iter().map(|child| ChildNode {
-            waits_for: self.label(child.waits(), child.waits_on()).0,
-            info: child.clone(),
-        });
-        let since = info.account().and_then(|account| account.since());
-        TaskNode {
-            age: since.map(|since| taken.saturating_duration_since(since)),
-            running: running == Some(info.id()),
-            awaits: awaited.into_iter().collect(),
-            awaited_by: Vec::new(),
-            waits_for,
-            children: children.collect(),
-            info: info.clone(),
-        }
-    }
-
-    /// A label in words, and the task that it leads to.
-    fn label(&self, waits: Waits, on: u32) -> (String, Option<TaskId>) {
-        match waits {
-            Waits::TASK => match self.by_low_half.get(&on) {
-                Some(info) => (info.name(), Some(info.id())),
-                None if self.cut && on != 0 => ("a task that is not shown".into(), None),
-                None => ("tasks".into(), None),
-            },
-            Waits::LOCK => {
-                let holder = label::holder(on);
-                let known = holder.and_then(|holder| self.find(holder));
-                let words = match (known, holder) {
-                    (Some(known), _) => format!("a lock (#{on:x}) held by {}", known.name()),
-                    (None, Some(holder)) if self.cut => {
-                        format!("a lock (#{on:x}) held by task {holder}")
-                    }
-                    (None, _) => format!("a lock (#{on:x})"),
-                };
-                (words, known.map(TaskInfo::id))
-            }
-            Waits::READABLE | Waits::WRITABLE => {
-                let source = self.state.sources.borrow().describe(on as usize);
-                let source = source.unwrap_or_else(|| "a descriptor".into());
-                let what = if waits == Waits::READABLE {
-                    "readable"
-                } else {
-                    "writable"
-                };
-                (format!("{source}, to become {what}"), None)
-            }
-            Waits::PROCESS => (format!("process {on}"), None),
-            Waits::SIGNAL => (format!("signal {on}"), None),
-            Waits::PERMITS
-            | Waits::EVENT
-            | Waits::NOTIFICATION
-            | Waits::BARRIER
-            | Waits::ITEM
-            | Waits::ROOM
-            | Waits::JOINED => (format!("{waits} (#{on:x})"), None),
-            other => (other.to_string(), None),
-        }
-    }
-
-    fn find(&self, id: u64) -> Option<&'a TaskInfo> {
-        #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
-        let found = self.by_low_half.get(&(id as u32)).copied();
-        found.filter(|found| found.id().get() == id)
     }
 }

@@ -181,6 +181,30 @@ fn a_detached_task_that_panics_is_reported_once_with_name_site_and_wait() {
 }
 
 #[test]
+fn a_task_that_panics_has_waited_for_something_last() {
+    let mut lp = EventLoop::new().unwrap();
+    let trace = Trace::new();
+    let noted = trace.clone();
+    lp.set_exception_handler(Some(Rc::new(move |_, context| {
+        let task = context.task.as_ref().unwrap();
+        assert_eq!(task.waits(), Waits::NOTHING, "not any more");
+        noted.note(task.waited());
+        assert!(context.to_string().ends_with(", last waited for time"));
+    })));
+    lp.run_until_complete(async {
+        spawn(async {
+            sleep(Duration::from_millis(1)).await;
+            yield_now().await;
+            panic!("late");
+        })
+        .detach();
+        sleep(Duration::from_millis(5)).await;
+    })
+    .unwrap();
+    assert_eq!(trace.take(), [Waits::TIME]);
+}
+
+#[test]
 fn a_report_says_what_the_task_last_waited_for() {
     let lp = EventLoop::new().unwrap();
     let trace = Trace::new();

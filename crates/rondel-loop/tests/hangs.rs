@@ -91,6 +91,10 @@ fn a_forgotten_task_done() {
                 "{boss}"
             );
             // The worker is through: nobody is left who could call `task_done`.
+            assert!(
+                boss.contains(" with 1 item left, last taken from by worker"),
+                "{boss}"
+            );
             let worker = named(graph, "worker").waits_for();
             assert!(worker.starts_with("an item (#"), "{worker}");
         },
@@ -119,6 +123,8 @@ fn a_full_queue_whose_consumer_is_gone() {
                 producer.contains(&format!("{site}, waits for room in a queue (#")),
                 "{producer}"
             );
+            let consumer = "last made by task 2, which has ended";
+            assert!(producer.contains(consumer), "{producer}");
             let others = graph.tasks().iter().map(|node| node.info().name());
             assert_eq!(others.filter(|name| name == "consumer").count(), 0);
         },
@@ -250,7 +256,10 @@ fn a_join_of_a_task_that_awaits_the_joiner() {
             ids
         },
         |graph, [parent, child]| {
-            assert_eq!(graph.cycles(), [[parent, child].to_vec()]);
+            let found = graph.deadlocks();
+            let parties = found[0].parties().iter().map(|party| party.task());
+            assert_eq!(parties.collect::<Vec<_>>(), [parent, child]);
+            assert!(found[0].is_certain() && found.len() == 1);
             let printed = graph.to_string();
             assert!(
                 printed.ends_with("\ndeadlock: parent -> child -> parent\n"),
@@ -316,6 +325,7 @@ fn a_condition_that_is_changed_and_not_notified() {
                 customer.contains(&format!("{site}, waits for a notification (#")),
                 "{customer}"
             );
+            assert!(!customer.contains("last given"), "nobody ever has");
         },
     );
 }

@@ -424,6 +424,23 @@ impl Connection {
         self.close_descriptor(Phase::Aborted);
     }
 
+    /// The same, of what was dropped with something still to be sent. asyncio: `ResourceWarning`.
+    #[cold]
+    fn abort_dropped(&self) {
+        if self.fault.get().is_none() {
+            self.local.notice_dropped(|| {
+                let peer = &self.peer;
+                let unsent = match self.queued() {
+                    0 => "in the middle of a file".into(),
+                    1 => "with 1 byte unsent".into(),
+                    bytes => format!("with {bytes} bytes unsent"),
+                };
+                format!("a connection to {peer} was dropped {unsent}, and aborted: close it, or drain it first")
+            });
+        }
+        self.abort();
+    }
+
     /// A handle is gone.
     fn release(self: &Rc<Self>, half: Half) {
         let mut held = self.held.get();
@@ -438,11 +455,11 @@ impl Connection {
         if half == Half::Writer {
             self.send_all_possible();
             if !self.is_sent() {
-                return self.abort();
+                return self.abort_dropped();
             }
         }
         match (held.reader, held.writer) {
-            (false, false) if self.finish.get() == Finish::AfterFile => self.abort(),
+            (false, false) if self.finish.get() == Finish::AfterFile => self.abort_dropped(),
             (false, false) if self.is_layered() => self.close(),
             (false, false) => self.close_descriptor(Phase::Closed),
             // In nearly all cases the reader goes in the same turn; then closing is all there is to do.

@@ -30,7 +30,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::buffer::waiting;
-use crate::label::Awaited;
+use crate::label::{self, Awaited};
 use crate::wait_list::{WaitList, Waiter};
 
 mod error;
@@ -105,6 +105,7 @@ impl<T: Clone> Sender<T> {
         if receivers == 0 {
             return Err(SendError(value));
         }
+        label::gave(self.shared.waiting.anchor());
         let displaced = self.shared.ring.borrow_mut().push(value, receivers);
         let mut round = self.shared.waiting.hand_over();
         while round.give(()).is_ok() {}

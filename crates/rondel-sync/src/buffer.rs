@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::label::Awaited;
+use crate::label::{self, Anchor, Awaited};
 use crate::store::sealed::Order;
 use crate::wait_list::{HandOver, WaitList, Waiter};
 
@@ -80,6 +80,12 @@ impl<S: Order> Buffer<S> {
         &self.putters
     }
 
+    /// What the queue or channel is known by to whoever waits at either end.
+    #[inline]
+    pub(crate) fn anchor(&self) -> &Anchor {
+        self.putters.anchor()
+    }
+
     /// Puts the item in if there is room.
     #[inline]
     pub(crate) fn try_push(&self, item: S::Item) -> Result<(), Refused<S::Item>> {
@@ -90,6 +96,7 @@ impl<S: Order> Buffer<S> {
         }
         self.store().push(item);
         self.room.set(room - 1);
+        label::gave(self.anchor());
         Ok(())
     }
 
@@ -110,6 +117,7 @@ impl<S: Order> Buffer<S> {
             // A comparison may panic; hence the room is taken last.
             self.store().push(take(item));
             self.room.set(self.room.get() - 1);
+            label::gave(self.anchor());
             return Poll::Ready(Ok(()));
         }
         self.poll_place(item, waiter, cx)
@@ -130,6 +138,7 @@ impl<S: Order> Buffer<S> {
         let place = Place(self);
         self.store().push(take(item));
         std::mem::forget(place);
+        label::gave(self.anchor());
         Poll::Ready(Ok(()))
     }
 
@@ -144,7 +153,11 @@ impl<S: Order> Buffer<S> {
     /// Takes the next item out. Its place is to be [vacated](Self::vacate) next.
     #[inline]
     pub(crate) fn take(&self) -> Option<S::Item> {
-        self.store().pop()
+        let taken = self.store().pop();
+        if taken.is_some() {
+            label::took(self.anchor());
+        }
+        taken
     }
 
     /// Undoes [`take`](Self::take) after the place has been vacated. False if it was too late, and

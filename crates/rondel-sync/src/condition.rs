@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 
-use crate::label::Awaited;
+use crate::label::{self, Awaited};
 use crate::lock::{Lock, LockGuard};
 use crate::mutex::{Mutex, MutexGuard};
 use crate::wait_list::{WaitList, Waiter};
@@ -98,6 +98,7 @@ impl Condition {
 
     /// Notifies the `count` who wait longest, or as many as there are; gives their number.
     pub fn notify(&self, count: usize) -> usize {
+        label::gave(self.waiters.anchor());
         let mut round = self.waiters.hand_over();
         (0..count).take_while(|_| round.give(()).is_ok()).count()
     }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use crate::label::Awaited;
+use crate::label::{self, Awaited};
 use crate::wait_list::{WaitList, Waiter};
 
 /// A flag that any number of tasks can wait for; asyncio's [`Event`].
@@ -71,6 +71,7 @@ impl Event {
     /// ```
     pub fn set(&self) {
         self.set.set(true);
+        label::gave(self.waiters.anchor());
         let mut round = self.waiters.hand_over();
         while round.give(()).is_ok() {}
     }

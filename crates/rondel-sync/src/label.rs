@@ -2,7 +2,8 @@
 //!
 //! This crate knows no executor. One that can say which task runs, and note what it waits for, [connects](connect) here once for the
 //! whole process; then every future of this crate that answers `Pending` says what it waits for. With
-//! [`track_holders`], in debug builds or with the feature `holders`, it also notes who holds each lock, so that a circle of tasks that wait for each other's locks can be found.
+//! [`keep_traces`], in debug builds or with the feature `holders`, it also notes who holds each lock, who put something into each
+//! queue last, and so on, so that tasks that wait for each other can be found.
 //!
 //! The single-threaded primitives take part, those of `shared` do not: who waits there waits for another thread.
 //!
@@ -19,10 +20,10 @@
 //!
 //! label::connect(label::Labels {
 //!     waits: |awaited, which| LAST.set(Some((awaited, which))),
-//!     task: || Some(7),
+//!     running: || Some(label::Party { task: 7, child: 0 }),
 //! })
 //! .expect("nobody else is connected");
-//! label::track_holders(true);
+//! label::keep_traces(true);
 //!
 //! let lock = Lock::new();
 //! let held = lock.try_acquire().unwrap();
@@ -31,16 +32,18 @@
 //! let (awaited, which) = LAST.get().unwrap();
 //! assert_eq!(awaited, label::Awaited::Lock);
 //! # #[cfg(any(debug_assertions, feature = "holders"))]
-//! assert_eq!(label::holder(which), Some(7), "the task that has the lock");
+//! assert_eq!(label::traces(which).holder.unwrap().task, 7, "the task that has the lock");
 //! drop(held);
 //! ```
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+mod traces;
+
 use std::error::Error;
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(crate) use traces::{Anchor, gave, holds, lets_go, sets_unfinished, took};
+pub use traces::{Traces, keep_traces, traces};
 
 /// What a task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,8 +76,17 @@ pub enum Awaited {
 pub struct Labels {
     /// Notes what the running task waits for. The number tells apart things of the same kind, as long as they live.
     pub waits: fn(Awaited, u32),
-    /// The running task; `None` if none is.
-    pub task: fn() -> Option<u64>,
+    /// Who is running; `None` outside of tasks.
+    pub running: fn() -> Option<Party>,
+}
+
+/// A task, or a part of one that waits, and is waited for, by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Party {
+    /// The task's number.
+    pub task: u64,
+    /// The number of the part; 0 for the task outside of its parts.
+    pub child: u64,
 }
 
 impl fmt::Debug for Labels {
@@ -95,15 +107,7 @@ impl fmt::Display for Connected {
 
 impl Error for Connected {}
 
-/// Even a look at a flag would make a lock that nobody waits for cost twice as much.
-const CAN_TRACK: bool = cfg!(any(debug_assertions, feature = "holders"));
-
 static LABELS: OnceLock<Labels> = OnceLock::new();
-static TRACKED: AtomicBool = AtomicBool::new(false);
-
-thread_local! {
-    static HOLDERS: RefCell<HashMap<u32, u64>> = RefCell::default();
-}
 
 /// Has `labels` told from now on, in the whole process, for good.
 ///
@@ -112,22 +116,6 @@ thread_local! {
 /// [`Connected`] if somebody was there before.
 pub fn connect(labels: Labels) -> Result<(), Connected> {
     LABELS.set(labels).map_err(|_| Connected)
-}
-
-/// Whether who holds a lock is noted from now on, in the whole process. Default: no. It costs an entry in a table for each lock
-/// held.
-///
-/// Only in debug builds, and with the feature `holders`; otherwise it does nothing.
-pub fn track_holders(on: bool) {
-    TRACKED.store(on, Ordering::Relaxed);
-}
-
-/// The task that holds the lock which `which` stands for, if that is known: on the thread that the lock belongs to.
-pub fn holder(which: u32) -> Option<u64> {
-    HOLDERS
-        .try_with(|holders| holders.borrow().get(&which).copied())
-        .ok()
-        .flatten()
 }
 
 /// The number of something that lives at this address.
@@ -149,33 +137,7 @@ pub(crate) fn waits(awaited: Awaited, number: u32) {
     }
 }
 
-/// The running task has got a lock.
-#[inline]
-pub(crate) fn holds<T>(of: &T) {
-    // Relaxed: nothing is ordered by it; noted late is noted soon enough.
-    if CAN_TRACK && TRACKED.load(Ordering::Relaxed) {
-        note(number(of));
-    }
-}
-
-/// A lock is free again.
-#[inline]
-pub(crate) fn lets_go<T>(of: &T) {
-    if CAN_TRACK && TRACKED.load(Ordering::Relaxed) {
-        forget(number(of));
-    }
-}
-
-#[cold]
-fn note(which: u32) {
-    let task = LABELS.get().and_then(|labels| (labels.task)());
-    let _ = HOLDERS.try_with(|holders| match task {
-        Some(task) => holders.borrow_mut().insert(which, task),
-        None => holders.borrow_mut().remove(&which),
-    });
-}
-
-#[cold]
-fn forget(which: u32) {
-    let _ = HOLDERS.try_with(|holders| holders.borrow_mut().remove(&which));
+/// Who is running, if it is known.
+fn running() -> Option<Party> {
+    LABELS.get().and_then(|labels| (labels.running)())
 }

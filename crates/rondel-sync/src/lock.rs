@@ -122,7 +122,7 @@ impl Lock {
     /// Hands it to the next, or lays it down.
     #[inline]
     pub(crate) fn release(&self) {
-        label::lets_go(&self.waiters);
+        label::lets_go(self.waiters.anchor());
         if self.waiters.is_empty() {
             self.locked.set(false);
         } else if self.waiters.hand_over().give(()).is_err() {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use crate::label::Awaited;
+use crate::label::{self, Awaited};
 use crate::wait_list::{WaitList, Waiter};
 
 /// Tells one task, or all that wait, that something has happened.
@@ -112,6 +112,7 @@ impl Notify {
     pub fn notify_one(&self) {
         // The guard goes last, even if it was given nothing: inside of another round it wakes those
         // of that round, and one who then comes must find what is stored.
+        label::gave(self.waiters.anchor());
         let mut round = self.waiters.hand_over();
         if round.give(Notification::One).is_err() {
             self.stored.set(true);
@@ -133,6 +134,7 @@ impl Notify {
     /// assert!(notify.notified().now_or_never().is_none());
     /// ```
     pub fn notify_waiters(&self) {
+        label::gave(self.waiters.anchor());
         self.rounds.set(self.rounds.get() + 1);
         // Nobody can join while the guard is held, so this ends.
         let mut round = self.waiters.hand_over();

@@ -39,6 +39,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use crate::buffer::Buffer;
+use crate::label;
 use crate::wait_list::WaitList;
 
 mod error;
@@ -302,7 +303,7 @@ impl<S: Store> BaseQueue<S> {
     /// [`TaskDoneError`] if called more often than items were put; nothing changes then.
     pub fn task_done(&self) -> Result<(), TaskDoneError> {
         let rest = self.unfinished.get().checked_sub(1).ok_or(TaskDoneError)?;
-        self.unfinished.set(rest);
+        self.set_unfinished(rest);
         if rest == 0 {
             let mut round = self.joiners.hand_over();
             while round.give(()).is_ok() {}
@@ -341,8 +342,7 @@ impl<S: Store> BaseQueue<S> {
         let dropped = self.buffer.len();
         let items = self.buffer.clear();
         self.available.set(0);
-        self.unfinished
-            .set(self.unfinished.get().saturating_sub(dropped));
+        self.set_unfinished(self.unfinished.get().saturating_sub(dropped));
         if self.unfinished.get() == 0 {
             while joiners.give(()).is_ok() {}
         }
@@ -353,8 +353,14 @@ impl<S: Store> BaseQueue<S> {
     /// An item has been put into the store: counts it, and promises it to the first who waits.
     #[inline]
     fn added(&self) {
-        self.unfinished.set(self.unfinished.get() + 1);
+        self.set_unfinished(self.unfinished.get() + 1);
         self.offer();
+    }
+
+    #[inline]
+    fn set_unfinished(&self, unfinished: usize) {
+        self.unfinished.set(unfinished);
+        label::sets_unfinished(self.buffer.anchor(), unfinished);
     }
 
     #[inline]

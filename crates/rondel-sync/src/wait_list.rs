@@ -106,8 +106,8 @@
 //!    share exists. The node's state says which of the list's two chains it is in.
 //! 3. **No node points to its list.** So a list may be moved, swapped or dropped when the borrow
 //!    has ended although leaked waiters are still linked in it: they are the only ones left, and
-//!    nothing that belongs to them will run. Dropping a list therefore touches no node and needs no
-//!    code.
+//!    nothing that belongs to them will run. Dropping a list therefore touches no node; all it does
+//!    is have its number forgotten, by which reports know it.
 //! 4. **One thread.** `NonNull` makes list and waiter neither `Send` nor `Sync`.
 //! 5. **Nothing is borrowed while foreign code runs.** Every mutable field is a `Cell`, whose
 //!    contents are moved in and out. References to nodes of other waiters exist only inside
@@ -138,7 +138,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::label::{self, Awaited};
+use crate::label::{self, Anchor, Awaited};
 use crate::waker_slot::WakerSlot;
 
 /// A first-in-first-out queue of waiting tasks.
@@ -157,6 +157,7 @@ pub struct WaitList<W = (), H = ()> {
     /// Those who have been handed something and are still to be woken.
     handed: Chain<W, H>,
     len: Cell<usize>,
+    anchor: Anchor,
 }
 
 impl<W, H> WaitList<W, H> {
@@ -166,7 +167,14 @@ impl<W, H> WaitList<W, H> {
             waiting: Chain::new(),
             handed: Chain::new(),
             len: Cell::new(0),
+            anchor: Anchor,
         }
+    }
+
+    /// What labels know it by; see [`label`](crate::label).
+    #[inline]
+    pub(crate) fn anchor(&self) -> &Anchor {
+        &self.anchor
     }
 
     /// How many wait; those who have been handed something no longer count.
@@ -405,7 +413,18 @@ impl<L: ListRef<W, H>, W, H> Waiter<L, W, H> {
         awaited: Awaited,
         cx: &mut Context<'_>,
     ) -> Poll<H> {
-        let number = label::number(self.list.list());
+        let number = label::number(self.list.list().anchor());
+        self.poll_as(awaited, number, cx)
+    }
+
+    /// The same for a list that goes by another number than its own.
+    #[inline]
+    pub(crate) fn poll_as(
+        self: Pin<&mut Self>,
+        awaited: Awaited,
+        number: u32,
+        cx: &mut Context<'_>,
+    ) -> Poll<H> {
         let polled = self.poll(cx);
         if polled.is_pending() {
             label::waits(awaited, number);

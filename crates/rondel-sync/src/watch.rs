@@ -22,6 +22,7 @@ use std::fmt;
 use std::mem;
 use std::rc::Rc;
 
+use crate::label;
 use crate::wait_list::{WaitList, Waiter};
 
 mod error;
@@ -82,6 +83,7 @@ impl<T> Shared<T> {
 
     fn changed(&self) {
         self.version.set(self.version.get() + 1);
+        label::gave(self.changes.anchor());
         Self::notify(&self.changes);
     }
 }

@@ -44,8 +44,9 @@ pub use rondel_loop::{
 // Looking into a running loop.
 pub use rondel_executor::{Account, Running, Waits};
 pub use rondel_loop::{
-    Blocked, CallGraph, ChildNode, Histogram, InspectError, Inspection, Metrics, Notice,
-    NoticeHandler, Stack, StackFrame, TaskGraph, TaskNode, Watchdog, capture_call_graph,
+    Blocked, CallGraph, ChildNode, Deadlock, DeadlockParty, Histogram, InspectError, Inspection,
+    Metrics, Notice, NoticeHandler, Stack, StackFrame, TaskGraph, TaskNode, Watchdog,
+    capture_call_graph,
 };
 
 // Synchronisation, where asyncio has it.

@@ -18,6 +18,7 @@ pub struct Took {
 pub struct Account {
     pub(crate) parent: Option<TaskId>,
     pub(crate) first: Option<Instant>,
+    pub(crate) last: Option<Instant>,
     pub(crate) polls: u64,
     pub(crate) spent: Duration,
     pub(crate) longest: Duration,
@@ -33,6 +34,7 @@ impl Account {
 
     pub(crate) fn enter(&mut self, took: Took) {
         self.first.get_or_insert(took.since);
+        self.last = Some(took.since + took.time);
         self.polls += 1;
         self.spent += took.time;
         self.longest = self.longest.max(took.time);
@@ -46,6 +48,11 @@ impl Account {
     /// When it was polled first; `None` if it was not, yet.
     pub const fn since(&self) -> Option<Instant> {
         self.first
+    }
+
+    /// When it was polled last, to the end of that; `None` if it was not, yet.
+    pub const fn last(&self) -> Option<Instant> {
+        self.last
     }
 
     /// How often it has been polled.

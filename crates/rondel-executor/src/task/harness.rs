@@ -249,7 +249,7 @@ pub(super) fn drive<F: Future>(
             if odd == Local::SHUT || (header.has(Header::CANCEL) && !postponed(header, local, cx)) {
                 return Poll::Ready(drop_cancelled(header, local, future));
             }
-            header.label(Waits::NOTHING, 0);
+            header.unlabel();
         }
         if odd == Local::WARY {
             // SAFETY: used in this function only, while the context is there that the task's own waker comes from.

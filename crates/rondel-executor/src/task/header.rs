@@ -13,8 +13,8 @@ pub(crate) struct Header {
     pub(crate) site: Site,
     id_low: u32,
     id_high: u16,
-    /// The flags in the low byte, what the task waits for in the high one: together, so that one look before a poll finds
-    /// most tasks with nothing to see to.
+    /// The flags in the low byte, what the task waits for in the high one, or has waited for last, if it is not [`LABELLED`]:
+    /// together, so that one look before a poll finds most tasks with nothing to see to.
     state: Cell<u16>,
     /// Where the registry keeps the task once it has been suspended.
     pub(crate) slot: Cell<u32>,
@@ -46,6 +46,9 @@ impl ShortId {
         u64::from(self.1) << 32 | u64::from(self.0)
     }
 }
+
+/// The label is what the task waits for now.
+const LABELLED: u16 = 1 << 15;
 
 /// The slot of a task that the registry does not know (yet, or any more).
 pub(crate) const NO_SLOT: u32 = u32::MAX;
@@ -108,30 +111,49 @@ impl Header {
         self.state.set(self.state.get() & !u16::from(flags));
     }
 
-    /// The outcome is decided: no label any more, nothing to clean up, nothing to cancel.
+    /// The outcome is decided: it waits for nothing any more, nothing to clean up, nothing to cancel.
     #[inline]
     pub(crate) fn finish(&self) {
-        let flags = !(Self::CLEANING | Self::CANCEL);
-        let state = self.state.get() & u16::from(flags);
+        let gone = u16::from(Self::CLEANING | Self::CANCEL) | LABELLED;
+        let state = self.state.get() & !gone;
         self.state.set(state | u16::from(Self::FINISHED));
-        self.waits_on.set(0);
     }
 
+    /// It waits, and this is what for.
     #[inline]
     pub(crate) fn label(&self, waits: Waits, on: u32) {
+        if waits == Waits::NOTHING {
+            return self.unlabel();
+        }
         let [flags, _] = self.state.get().to_le_bytes();
-        self.state.set(u16::from_le_bytes([flags, waits.0]));
+        let state = u16::from_le_bytes([flags, waits.0]);
+        self.state.set(state | LABELLED);
         self.waits_on.set(on);
+    }
+
+    /// It does not wait, as far as is known; what it has waited for stays.
+    #[inline]
+    pub(crate) fn unlabel(&self) {
+        self.state.set(self.state.get() & !LABELLED);
     }
 
     /// Whether the task has none of these flags, and no label.
     #[inline]
     pub(crate) fn is_plain(&self, flags: u8) -> bool {
-        self.state.get() & u16::from_le_bytes([flags, u8::MAX]) == 0
+        self.state.get() & (u16::from(flags) | LABELLED) == 0
     }
 
+    /// What it waits for.
     pub(crate) fn waits(&self) -> (Waits, u32) {
-        let [_, waits] = self.state.get().to_le_bytes();
+        if self.state.get() & LABELLED == 0 {
+            return (Waits::NOTHING, 0);
+        }
+        self.waited()
+    }
+
+    /// What it waits for, or has waited for last.
+    pub(crate) fn waited(&self) -> (Waits, u32) {
+        let [_, waits] = (self.state.get() & !LABELLED).to_le_bytes();
         (Waits(waits), self.waits_on.get())
     }
 }

@@ -39,6 +39,7 @@ pub struct TaskInfo {
     pub(crate) site: &'static Location<'static>,
     pub(crate) waits: Waits,
     pub(crate) waits_on: u32,
+    pub(crate) waited: Waits,
     pub(crate) slot: u32,
     pub(crate) flags: Outcome,
     pub(crate) account: Option<Account>,
@@ -79,6 +80,7 @@ impl TaskInfo {
             site: header.site,
             waits,
             waits_on,
+            waited: header.waited().0,
             slot: header.slot.get(),
             flags: if header.has(Header::PANICKED) {
                 Outcome::Panicked
@@ -113,12 +115,17 @@ impl TaskInfo {
         self.site
     }
 
-    /// What it waited for when it was last suspended.
+    /// What it waits for; [`Waits::NOTHING`] while it runs, and after its end.
     pub const fn waits(&self) -> Waits {
         self.waits
     }
 
-    /// What exactly it waited on; [`Waits`] says in terms of what. For [`Waits::TASK`] it is the low half of
+    /// What it has waited for last, or does now: known while it runs, too, and after its end.
+    pub const fn waited(&self) -> Waits {
+        self.waited
+    }
+
+    /// What exactly it waits on; [`Waits`] says in terms of what. For [`Waits::TASK`] it is the low half of
     /// the awaited task's [`id`](TaskInfo::id).
     pub const fn waits_on(&self) -> u32 {
         self.waits_on

@@ -3,6 +3,7 @@
 use std::rc::{Rc, Weak};
 
 use super::info::{About, ChildInfo};
+use crate::context;
 use crate::core::Local;
 use crate::crowd::Crowd;
 use crate::task::header::Header;
@@ -44,10 +45,12 @@ fn write_down<T>(
     task: &Header,
 ) {
     let members = crowd.members();
+    let around = context::member_number();
     let children = members
         .iter()
         .filter_map(|member| ChildInfo::of(member.about()))
         .take(AT_MOST)
+        .map(|child| child.inside(around))
         .collect();
     let alive = Rc::downgrade(alive.get_or_insert_default());
     local.with_extras(task, |extras| {

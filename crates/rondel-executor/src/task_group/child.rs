@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::crowd::MemberWake;
+use crate::wait::Waits;
 
 /// A child of a group, from outside: awaits to its value.
 ///
@@ -147,6 +148,7 @@ impl<T> Future for Child<T> {
             return Poll::Ready(state.value.take().ok_or(Cancelled(())));
         }
         state.awaiter.set(Some(known));
+        Waits::CHILD.label(0);
         Poll::Pending
     }
 }

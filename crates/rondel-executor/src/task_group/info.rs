@@ -37,6 +37,19 @@ impl About {
         }
     }
 
+    #[inline]
+    pub(super) const fn is_body(&self) -> bool {
+        self.site.is_none()
+    }
+
+    /// Its address, for it stays where it is as long as the child lives. A body is a part of whatever has the group: 0.
+    pub(super) fn number(&self) -> u64 {
+        if self.is_body() {
+            return 0;
+        }
+        (&raw const *self).addr() as u64
+    }
+
     /// The span of a child, which it is to be polled in.
     pub(super) fn span(&self) -> ChildSpan {
         ChildSpan::new(self.site, self.name.as_ref())
@@ -57,12 +70,16 @@ pub struct ChildInfo {
     name: Option<Rc<str>>,
     waits: Waits,
     waits_on: u32,
+    number: u64,
+    around: u64,
 }
 
 impl ChildInfo {
     /// `None` for the body.
     pub(crate) fn of(about: &About) -> Option<Self> {
         Some(Self {
+            number: about.number(),
+            around: 0,
             site: about.site?,
             name: about.name.clone(),
             waits: about.waits.get(),
@@ -70,9 +87,26 @@ impl ChildInfo {
         })
     }
 
+    /// The same, of a group that is polled by this one.
+    pub(super) fn inside(self, around: u64) -> Self {
+        Self { around, ..self }
+    }
+
     /// Whether both are one, as far as can be told.
     pub(super) fn is_named_as(&self, other: &Self) -> bool {
         std::ptr::eq(self.site, other.site) && self.name == other.name
+    }
+
+    /// What tells it from all other children that live at the same time; see
+    /// [`Spawner::current_child`](crate::Spawner::current_child).
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The number of the child that has the group; 0 if the task itself has it, and where that is not known: it is for children that
+    /// [`TaskInfo::children`](crate::TaskInfo::children) lists.
+    pub const fn around(&self) -> u64 {
+        self.around
     }
 
     /// The name it was given, if it was given one.

@@ -16,6 +16,10 @@ impl<P> Who for Turns<'_, P> {
     fn who(&self) -> Option<ChildInfo> {
         self.0.turn()?.who()
     }
+
+    fn number(&self) -> u64 {
+        self.0.turn().map_or(0, |place| place.number())
+    }
 }
 
 /// One that is polled out of turn.
@@ -23,12 +27,20 @@ impl<P> Who for Place<P, About> {
     fn who(&self) -> Option<ChildInfo> {
         ChildInfo::of(self.about())
     }
+
+    fn number(&self) -> u64 {
+        self.about().number()
+    }
 }
 
 /// One that has left.
 impl Who for Option<ChildInfo> {
     fn who(&self) -> Option<ChildInfo> {
         self.clone()
+    }
+
+    fn number(&self) -> u64 {
+        self.as_ref().map_or(0, ChildInfo::number)
     }
 }
 

@@ -113,7 +113,8 @@ where
                 return poll.end(scope, cx);
             }
             if let Some(header) = task {
-                header.label(Waits::CHILDREN, 0);
+                let (waits, on) = shared.body_waits.get();
+                header.label(waits, on);
                 board::post(this.alive, &shared.crowd, header);
             }
             Poll::Pending
@@ -262,7 +263,7 @@ where
     #[inline(always)]
     fn give_turn(&mut self, place: &Rc<Seat<'env, E>>) {
         if let Some(header) = self.task {
-            header.label(Waits::NOTHING, 0);
+            header.unlabel();
         }
         let polled = {
             let mut cx = place.context();
@@ -272,9 +273,16 @@ where
             }
         };
         match polled {
-            Poll::Pending => place
-                .about()
-                .note(self.task.map_or((Waits::NOTHING, 0), Header::waits)),
+            Poll::Pending => {
+                let waits = self.task.map_or((Waits::NOTHING, 0), Header::waits);
+                if place.about().is_body() {
+                    let known = waits.0 != Waits::NOTHING;
+                    let waits = if known { waits } else { (Waits::CHILDREN, 1) };
+                    self.shared.body_waits.set(waits);
+                } else {
+                    place.about().note(waits);
+                }
+            }
             Poll::Ready(ended) => self.reborrow().leave(place, Ok(ended)),
         }
     }
@@ -305,6 +313,7 @@ where
             Some(child) => context::with_member(&who, || drop(child)),
             None => {
                 self.shared.body.set(false);
+                self.shared.body_waits.set((Waits::CHILDREN, 0));
                 self.body.set(None);
             }
         }));

@@ -23,7 +23,7 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) fn of(local: &LocalLoop) -> Self {
-        let graph = TaskGraph::of(local.state(), TASKS);
+        let graph = graph(local);
         let figures = local.metrics();
         let mut json = Json::new();
         json.object(|json| {
@@ -36,6 +36,11 @@ impl Snapshot {
             first_turn: local.state().turns.get() == 0,
         }
     }
+}
+
+/// The tasks that are looked at.
+pub(super) fn graph(local: &LocalLoop) -> TaskGraph {
+    TaskGraph::of(local.state(), TASKS)
 }
 
 fn metrics(json: &mut Json, metrics: &Metrics) {
@@ -73,9 +78,22 @@ fn tasks(json: &mut Json, graph: &TaskGraph, alive: usize) {
     let told = graph.tasks();
     json.name("tasks").array(told, task);
     json.field("more_tasks", alive.saturating_sub(told.len()));
-    json.name("cycles").array(graph.cycles(), |json, cycle| {
-        json.array(cycle, |json, id| json.number(id.get()));
-    });
+    json.name("deadlocks")
+        .array(graph.deadlocks(), |json, deadlock| {
+            json.object(|json| {
+                json.field("certain", deadlock.is_certain());
+                if let Some(standing) = deadlock.standing() {
+                    json.field("standing", standing);
+                }
+                json.name("parties")
+                    .array(deadlock.parties(), |json, party| {
+                        json.object(|json| {
+                            json.field("task", party.task().get());
+                            json.text_field("name", &party.to_string());
+                        });
+                    });
+            });
+        });
 }
 
 fn task(json: &mut Json, node: &TaskNode) {
@@ -108,11 +126,22 @@ fn task(json: &mut Json, node: &TaskNode) {
         if let Some(age) = node.age() {
             json.field("age", age);
         }
+        if let Some(idle) = node.idle() {
+            json.field("idle", idle);
+        }
+        if let Some(counterpart) = node.counterpart() {
+            json.field("counterpart", counterpart.get());
+        }
         json.name("children").array(node.children(), |json, child| {
             json.object(|json| {
                 json.text_field("name", child.info().name().unwrap_or(""));
                 json.text_field("site", &child.info().spawned_at().to_string());
                 json.text_field("waits_for", child.waits_for());
+                if let Some(around) = node.child_around(child) {
+                    let mut all = node.children().iter();
+                    let place = all.position(|child| std::ptr::eq(child, around));
+                    json.field("inside", place.unwrap_or_default());
+                }
             });
         });
     });

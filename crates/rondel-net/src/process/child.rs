@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rondel_loop::LocalLoop;
 use rustix::process::Signal;
 
 use crate::pipe::{PipeReader, PipeWriter};
@@ -187,6 +188,22 @@ impl Hold {
         self.watch.signal(named(signal)?)
     }
 
+    /// Says, in debug mode, that a child is left to itself.
+    fn notice_running(&self) {
+        let exit = self.watch.exit();
+        if let Ok(local) = LocalLoop::current()
+            && local.is_debug()
+            && exit.look().is_none()
+        {
+            let id = exit.id();
+            local.notice_dropped(|| {
+                format!(
+                    "child process {id} was dropped while it runs, and goes on by itself: wait for it, or set kill_on_drop"
+                )
+            });
+        }
+    }
+
     /// Kills it, and what it leads.
     pub(super) fn kill_all(&self) -> io::Result<()> {
         if self.watch.exit().leads() {
@@ -208,7 +225,9 @@ fn named(signal: i32) -> io::Result<Signal> {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if self.kill_on_drop {
+        if !self.kill_on_drop {
+            self.notice_running();
+        } else {
             // What has changed its user cannot be killed, and there is nobody to tell.
             let _ = self.kill_all();
         }

@@ -26,7 +26,7 @@ pub struct OwnedLockGuard {
 impl<'a> LockGuard<'a> {
     #[inline]
     pub(super) fn new(lock: &'a Lock) -> Self {
-        label::holds(&lock.waiters);
+        label::holds(lock.waiters.anchor());
         Self { lock }
     }
 
@@ -38,7 +38,7 @@ impl<'a> LockGuard<'a> {
 
 impl OwnedLockGuard {
     pub(super) fn new(lock: Rc<Lock>) -> Self {
-        label::holds(&lock.waiters);
+        label::holds(lock.waiters.anchor());
         Self { lock }
     }
 

@@ -141,7 +141,7 @@ impl<T> Receiver<T> {
             Ok(item) => Poll::Ready(Some(item)),
             Err(TryRecvError::Closed) => Poll::Ready(None),
             Err(TryRecvError::Empty) => {
-                label::waits(Awaited::Item, label::number(&*self.shared));
+                label::waits(Awaited::Item, label::number(self.shared.buffer.anchor()));
                 Poll::Pending
             }
         }

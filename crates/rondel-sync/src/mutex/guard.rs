@@ -66,7 +66,7 @@ pub struct OwnedMutexGuard<T> {
 impl<T> OwnedMutexGuard<T> {
     /// The lock is held already.
     pub(super) fn new(mutex: Rc<Mutex<T>>) -> Self {
-        label::holds(&mutex.lock.waiters);
+        label::holds(mutex.lock.waiters.anchor());
         Self { mutex }
     }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::OnceCell;
-use crate::label::Awaited;
+use crate::label::{self, Awaited};
 use crate::wait_list::{WaitList, Waiter};
 
 /// What one who waits is handed.
@@ -26,6 +26,11 @@ pub(super) struct Turn<'a, T> {
 }
 
 impl<'a, T> Turn<'a, T> {
+    fn new(cell: &'a OnceCell<T>) -> Self {
+        label::holds(cell.waiters.anchor());
+        Self { cell }
+    }
+
     /// Fills the cell and wakes all who wait. Runs foreign code at its end.
     pub(super) fn finish(self, value: T) -> &'a T {
         let cell = self.cell;
@@ -33,6 +38,7 @@ impl<'a, T> Turn<'a, T> {
         // It is empty: only one who has the turn fills it while there is one who has it.
         let value = cell.value.get_or_init(|| value);
         cell.taken.set(false);
+        label::lets_go(cell.waiters.anchor());
         let mut round = cell.waiters.hand_over();
         while round.give(Handed::Value).is_ok() {}
         value
@@ -49,6 +55,7 @@ impl<T> Drop for Turn<'_, T> {
 fn pass_on<T>(cell: &OnceCell<T>) {
     // The guard goes last, even if it was given nothing: inside of another round it wakes those of
     // that round.
+    label::lets_go(cell.waiters.anchor());
     let mut round = cell.waiters.hand_over();
     if round.give(Handed::Turn).is_err() {
         cell.taken.set(false);
@@ -92,10 +99,10 @@ impl<'a, T> Future for NextTurn<'a, T> {
         // Only one who has no place in the queue yet may find it free. He has seen that there is no
         // value.
         if this.waiter.is_idle() && !cell.taken.replace(true) {
-            return Poll::Ready(Some(Turn { cell }));
+            return Poll::Ready(Some(Turn::new(cell)));
         }
         Poll::Ready(match ready!(this.waiter.poll_for(Awaited::Value, cx)) {
-            Handed::Turn => Some(Turn { cell }),
+            Handed::Turn => Some(Turn::new(cell)),
             Handed::Value => None,
         })
     }

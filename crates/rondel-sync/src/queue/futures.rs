@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 
 use super::{BaseQueue, GetNowaitError, QueueShutDown, Store, Turn};
 use crate::buffer::waiting;
-use crate::label::Awaited;
+use crate::label::{self, Awaited};
 use crate::wait_list::{WaitList, Waiter};
 
 type Getter<'a> = Waiter<&'a WaitList<(), Turn>, (), Turn>;
@@ -179,8 +179,9 @@ impl<S: Store> Stream for Items<'_, S> {
                 Err(GetNowaitError::Empty) => {}
             }
         }
+        let number = label::number(this.queue.buffer.anchor());
         let waiter = waiting(waiter.as_mut(), &this.queue.getters);
-        Poll::Ready(match ready!(waiter.poll_for(Awaited::Item, cx)) {
+        Poll::Ready(match ready!(waiter.poll_as(Awaited::Item, number, cx)) {
             Turn::Item => this.queue.redeem(),
             Turn::End => None,
         })
@@ -228,7 +229,8 @@ impl<S: Store> Future for Join<'_, S> {
         let this = self.project();
         assert!(!*this.done, "`join` polled after it was ready");
         if !(this.waiter.is_idle() && this.queue.unfinished() == 0) {
-            ready!(this.waiter.poll_for(Awaited::Joined, cx));
+            let number = label::number(this.queue.buffer.anchor());
+            ready!(this.waiter.poll_as(Awaited::Joined, number, cx));
         }
         *this.done = true;
         Poll::Ready(())

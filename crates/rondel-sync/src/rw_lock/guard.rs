@@ -47,6 +47,8 @@ impl<T: ?Sized> Drop for Token<'_, T> {
 impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
     /// The lock is held already.
     pub(super) fn new(lock: &'a RwLock<T>) -> Self {
+        // Of several readers the last: who wants to write waits for all of them.
+        label::holds(lock.waiters.anchor());
         Self {
             // Nobody writes as long as there are readers.
             value: lock.value.borrow(),
@@ -61,7 +63,7 @@ impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// The lock is held already.
     pub(super) fn new(lock: &'a RwLock<T>) -> Self {
-        label::holds(&lock.waiters);
+        label::holds(lock.waiters.anchor());
         Self {
             // Nobody else is inside.
             value: lock.value.borrow_mut(),

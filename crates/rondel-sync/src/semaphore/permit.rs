@@ -5,6 +5,7 @@ use std::ptr;
 use std::rc::Rc;
 
 use super::Semaphore;
+use crate::label;
 
 /// One or more permits of a [`Semaphore`], given back when dropped.
 ///
@@ -33,6 +34,7 @@ macro_rules! permit_methods {
     ($Permit:ident $(<$a:lifetime>)?, $Handle:ty) => {
         impl $(<$a>)? $Permit $(<$a>)? {
             pub(super) fn new(semaphore: $Handle, permits: usize) -> Self {
+                label::took(semaphore.waiters.anchor());
                 Self { semaphore, permits }
             }
 

@@ -137,7 +137,7 @@ const fn words(waits: Waits) -> (&'static str, &'static str) {
     match waits {
         Waits::TIME => ("Sleep", "timer"),
         Waits::TASK => ("Task", "Task"),
-        Waits::CHILDREN => ("TaskGroup", "Task"),
+        Waits::CHILDREN | Waits::CHILD => ("TaskGroup", "Task"),
         Waits::CLEANUP => ("Cleanup", "Task"),
         Waits::JOB => ("Job", "Thread"),
         Waits::READABLE | Waits::WRITABLE => ("Descriptor", "IO"),

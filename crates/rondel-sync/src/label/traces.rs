@@ -1,0 +1,131 @@
+//! Who had to do with what others wait for: the holder of a lock, the one who put in last, the one who took out last.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Party, number, running};
+
+/// Even a look at a flag would make a lock that nobody waits for cost twice as much.
+const CAN_KEEP: bool = cfg!(any(debug_assertions, feature = "holders"));
+
+/// Of at most so many things at a time.
+const AT_MOST: usize = 1 << 16;
+
+static KEPT: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static TRACES: RefCell<HashMap<u32, Traces>> = RefCell::default();
+}
+
+/// What is known of a primitive that tasks wait at; see [`traces`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traces {
+    /// Who holds it: a lock, or the turn to make a value.
+    pub holder: Option<Party>,
+    /// Who gave last what others wait for: put an item in, set the event or the value, notified.
+    pub giver: Option<Party>,
+    /// Who took last: an item out, permits.
+    pub taker: Option<Party>,
+    /// How many items of a queue are still to be reported as done.
+    pub unfinished: usize,
+}
+
+/// Whether it is noted from now on who holds what, who gave and who took last, in the whole process. Default: no. It costs a
+/// look-up in a table each time.
+///
+/// Only in debug builds, and with the feature `holders`; otherwise it does nothing. At most 65,536 things are kept in mind on a
+/// thread; with one more, all begins anew.
+pub fn keep_traces(on: bool) {
+    // Relaxed: nothing is ordered by it; noted late is noted soon enough.
+    KEPT.store(on, Ordering::Relaxed);
+}
+
+/// What is known of the thing that `which` stands for, on the thread that it belongs to.
+pub fn traces(which: u32) -> Traces {
+    let known = TRACES.try_with(|traces| traces.borrow().get(&which).copied());
+    known.ok().flatten().unwrap_or_default()
+}
+
+#[inline]
+fn are_kept() -> bool {
+    CAN_KEEP && KEPT.load(Ordering::Relaxed)
+}
+
+/// The running task has got a lock, or whatever others have to wait for until it lets go.
+#[inline]
+pub(crate) fn holds<T>(of: &T) {
+    if are_kept() {
+        note(number(of), |traces, who| traces.holder = who);
+    }
+}
+
+/// A lock is free again.
+#[inline]
+pub(crate) fn lets_go<T>(of: &T) {
+    if are_kept() {
+        note(number(of), |traces, _| traces.holder = None);
+    }
+}
+
+/// The running task has given something that others may be waiting for.
+#[inline]
+pub(crate) fn gave<T>(of: &T) {
+    if are_kept() {
+        note(number(of), |traces, who| traces.giver = who);
+    }
+}
+
+/// The running task has taken something out.
+#[inline]
+pub(crate) fn took<T>(of: &T) {
+    if are_kept() {
+        note(number(of), |traces, who| traces.taker = who);
+    }
+}
+
+/// So many items are not done.
+#[inline]
+pub(crate) fn sets_unfinished<T>(of: &T, unfinished: usize) {
+    if are_kept() {
+        note(number(of), |traces, _| traces.unfinished = unfinished);
+    }
+}
+
+#[cold]
+fn note(which: u32, change: impl FnOnce(&mut Traces, Option<Party>)) {
+    let who = running();
+    // None at the end of the thread: then nobody looks any more.
+    let _ = TRACES.try_with(|all| {
+        let mut all = all.borrow_mut();
+        let mut traces = all.get(&which).copied().unwrap_or_default();
+        change(&mut traces, who);
+        if traces == Traces::default() {
+            all.remove(&which);
+            return;
+        }
+        if all.len() >= AT_MOST {
+            all.clear();
+        }
+        all.insert(which, traces);
+    });
+}
+
+/// Lies at the address that a thing is known by, and has it forgotten with it: another may come to lie there.
+#[derive(Default)]
+pub(crate) struct Anchor;
+
+impl Drop for Anchor {
+    #[inline]
+    fn drop(&mut self) {
+        if are_kept() {
+            forget(number(self));
+        }
+    }
+}
+
+#[cold]
+fn forget(which: u32) {
+    let _ = TRACES.try_with(|traces| traces.borrow_mut().remove(&which));
+}
