@@ -226,7 +226,16 @@ fn programs_that_hang_say_why() {
         has("deadlock: transfer there -> transfer back -> transfer there"),
         "{printed}"
     );
+    assert!(has("deadlock: \"there\" spawned at examples/hanging.rs:"));
     assert!(has("\"consumer\" spawned at"), "{printed}");
+    for words in [
+        "waits for a queue to be done (#",
+        "perhaps a deadlock, for 0.0 s: left -> right -> left",
+        "deadlock: parent -> child -> parent",
+        ", connected to 127.0.0.1:",
+    ] {
+        assert!(has(words), "{words}: {printed}");
+    }
     assert!(
         has("has been blocked for 0.") && has("by \"hog\" spawned at"),
         "{printed}"

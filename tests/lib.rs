@@ -1,5 +1,6 @@
 //! What the tests in this folder have in common: running the programs of `examples/`, and finding peers.
 
+pub mod inspected;
 pub mod site;
 
 use std::path::PathBuf;

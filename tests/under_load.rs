@@ -1,64 +1,11 @@
 //! The command `rondel` at programs that have a lot to do: the crawler, and the HTTP server under wrk.
 
-use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use rondel_tests::{example, has_peer, rondel, run_to_end};
+use rondel_tests::has_peer;
+use rondel_tests::inspected::Program;
 use serde_json::Value;
-
-/// A program that is open to inspection, and where its socket is.
-struct Program {
-    child: Child,
-    folder: PathBuf,
-}
-
-impl Program {
-    fn start(name: &str, arguments: &[&str]) -> Self {
-        let folder =
-            std::env::temp_dir().join(format!("rondel-load-{}-{name}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let child = example(name)
-            .args(arguments)
-            .env("RONDEL_INSPECT", "1")
-            .env("XDG_RUNTIME_DIR", &folder)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Self { child, folder }
-    }
-
-    fn ask(&self, command: &[&str]) -> String {
-        run_to_end(
-            rondel()
-                .args(command)
-                .arg(self.child.id().to_string())
-                .env("XDG_RUNTIME_DIR", &self.folder),
-        )
-    }
-
-    fn snapshot(&self) -> Value {
-        serde_json::from_str(&self.ask(&["ps", "--json"])).unwrap()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It may have ended by itself; and what is left behind is a temporary folder.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn tasks(snapshot: &Value) -> &Vec<Value> {
-    let snapshot = &snapshot["loops"][0]["snapshot"];
-    snapshot["tasks"]
-        .as_array()
-        .unwrap_or_else(|| panic!("{snapshot}"))
-}
 
 #[test]
 fn the_crawler_is_looked_into_while_it_crawls() {
@@ -68,7 +15,7 @@ fn the_crawler_is_looked_into_while_it_crawls() {
     assert!(lines.any(|line| line.unwrap().contains("pages/s")));
     for _ in 0..20 {
         let snapshot = program.snapshot();
-        let all = tasks(&snapshot);
+        let all = Program::tasks(&snapshot);
         let at_work = |task: &&Value| task["site"].as_str().unwrap().contains("crawl.rs");
         assert!(all.iter().filter(at_work).count() > 1, "{snapshot}");
     }
@@ -110,7 +57,7 @@ fn the_server_is_looked_into_under_load() {
             snapshot["loops"][0]["snapshot"]["deadlocks"],
             Value::Array(Vec::new())
         );
-        most = most.max(tasks(&snapshot).len());
+        most = most.max(Program::tasks(&snapshot).len());
     }
     // A task for each connection, and the server's own.
     assert!(most > 50, "{most}");

@@ -150,7 +150,17 @@ impl fmt::Display for TaskNode {
             write!(f, "waits for {}", self.waits_for)?;
         }
         if let Some(account) = self.info.account() {
-            write!(f, ", {} polls in {:?}", account.polls(), account.spent())?;
+            let polls = if account.polls() == 1 {
+                "poll"
+            } else {
+                "polls"
+            };
+            write!(
+                f,
+                ", {} {polls} in {:.1?}",
+                account.polls(),
+                account.spent()
+            )?;
         }
         if let Some(age) = self.age {
             write!(f, ", {:.1} s old", age.as_secs_f64())?;
