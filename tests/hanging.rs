@@ -25,7 +25,7 @@ const WAYS: [Way; 7] = [
     (
         "siblings",
         &[("transfers", "the children of a group")],
-        "deadlock: \"there\" spawned at examples/hanging.rs:",
+        "deadlock: \"there\" in transfers -> \"back\" in transfers -> \"there\" in transfers",
     ),
     ("forgotten", &[("consumer", "an item (#N)")], ""),
     (

@@ -61,7 +61,7 @@ impl DeadlockParty {
     }
 }
 
-/// The task's name; of a child its own, where it was spawned, and its task's.
+/// The task's name; of a child its own, or where it was spawned, and its task's.
 impl fmt::Display for DeadlockParty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)

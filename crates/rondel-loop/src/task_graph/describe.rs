@@ -166,11 +166,15 @@ impl<'a> Describer<'a> {
     }
 }
 
-/// A task, or one of the children of its groups.
+/// A task, or one of the children of its groups. A child without a name is known by where it was spawned.
 pub(super) fn name_of(info: &TaskInfo, child: u64) -> String {
+    let task = info.name();
     let mut children = info.children().iter();
     match children.find(|one| one.number() == child) {
-        Some(child) => format!("{child} in {}", info.name()),
-        None => info.name(),
+        None => task,
+        Some(child) => match child.name() {
+            Some(name) => format!("{name:?} in {task}"),
+            None => format!("{child} in {task}"),
+        },
     }
 }
