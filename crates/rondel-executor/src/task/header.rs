@@ -13,8 +13,8 @@ pub(crate) struct Header {
     pub(crate) site: Site,
     id_low: u32,
     id_high: u16,
-    /// The flags in the low byte, what the task waits for in the high one, or has waited for last, if it is not [`LABELLED`]:
-    /// together, so that one look before a poll finds most tasks with nothing to see to.
+    /// The flags in the low byte; in the high one what the task waits for, or has waited for last if it is not [`LABELLED`], and
+    /// [`LOCALS`]. Together, so that one look before a poll finds most tasks with nothing to see to.
     state: Cell<u16>,
     /// Where the registry keeps the task once it has been suspended.
     pub(crate) slot: Cell<u32>,
@@ -49,6 +49,10 @@ impl ShortId {
 
 /// The label is what the task waits for now.
 const LABELLED: u16 = 1 << 15;
+/// It has had task-local values.
+const LOCALS: u16 = 1 << 14;
+/// Where the label is.
+const LABEL: u16 = 0x3f << 8;
 
 /// The slot of a task that the registry does not know (yet, or any more).
 pub(crate) const NO_SLOT: u32 = u32::MAX;
@@ -125,9 +129,8 @@ impl Header {
         if waits == Waits::NOTHING {
             return self.unlabel();
         }
-        let [flags, _] = self.state.get().to_le_bytes();
-        let state = u16::from_le_bytes([flags, waits.0]);
-        self.state.set(state | LABELLED);
+        let rest = self.state.get() & !LABEL;
+        self.state.set(rest | u16::from(waits.0) << 8 | LABELLED);
         self.waits_on.set(on);
     }
 
@@ -153,7 +156,18 @@ impl Header {
 
     /// What it waits for, or has waited for last.
     pub(crate) fn waited(&self) -> (Waits, u32) {
-        let [_, waits] = (self.state.get() & !LABELLED).to_le_bytes();
+        let [_, waits] = (self.state.get() & LABEL).to_le_bytes();
         (Waits(waits), self.waits_on.get())
+    }
+
+    /// The task is given task-local values.
+    pub(crate) fn note_locals(&self) {
+        self.state.set(self.state.get() | LOCALS);
+    }
+
+    /// Whether it may have some: most have none, and need not be looked up to see it.
+    #[inline]
+    pub(crate) fn may_have_locals(&self) -> bool {
+        self.state.get() & LOCALS != 0
     }
 }

@@ -188,6 +188,7 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
         let header = &self.task.header;
         let local = self.executor.local();
         if !locals.is_empty() || header.has(Header::EXTRAS) {
+            header.note_locals();
             let before = local.with_extras(header, |extras| {
                 mem::replace(&mut extras.locals, locals.share())
             });

@@ -90,8 +90,7 @@ impl Slot {
 pub(crate) fn may_inherit() -> bool {
     context::with_place(|place| match place {
         Place::Nowhere => false,
-        // Without a table there is nothing in it.
-        Place::Task(header) => header.has(Header::EXTRAS),
+        Place::Task(header) => header.may_have_locals(),
         Place::Slot(_) => true,
     })
 }
@@ -102,6 +101,9 @@ pub(crate) fn inherited() -> Shared {
         Place::Nowhere => None,
         Place::Slot(slot) => slot.0.borrow().clone(),
         Place::Task(header) => {
+            if !header.may_have_locals() {
+                return None;
+            }
             let local = header.home.local.get()?;
             local
                 .extras(header, |extras| extras.locals.clone())
@@ -114,6 +116,7 @@ pub(crate) fn inherited() -> Shared {
 #[cold]
 pub(crate) fn bequeath(header: &Header, local: &Local) {
     if let Some(values) = inherited() {
+        header.note_locals();
         local.with_extras(header, |extras| extras.locals = Some(values));
     }
 }
@@ -129,6 +132,7 @@ pub(crate) fn replace(id: usize, value: Option<Value>) -> Result<Option<Value>, 
         Place::Slot(slot) => Ok(replace_in(&mut slot.0.borrow_mut(), id, value)),
         Place::Task(header) => match header.home.local.get() {
             Some(local) => {
+                header.note_locals();
                 Ok(local.with_extras(header, |extras| replace_in(&mut extras.locals, id, value)))
             }
             None => Err(value),
