@@ -165,7 +165,20 @@ impl Wake for LateWaker {
     }
 }
 
-/// The waker to poll the task with that runs: it borrows the task's own, and is lent out for the time of the poll.
+/// The waker to poll the task with that runs, if it has one that others have been cloned from: whoever has such a clone sees that
+/// it is the same.
+#[inline]
+pub(crate) fn kept(header: &Header, local: &Local) -> Option<Waker> {
+    if !header.may_have_waker() {
+        return None;
+    }
+    let late = local.extras(header, |extras| extras.late.clone()).flatten()?;
+    let hooks = local.hooks.borrow();
+    let watch = hooks.late_wakes.as_ref()?;
+    Arc::ptr_eq(watch, &late.fate.watch).then(|| Waker::from(late))
+}
+
+/// The same for one that has none yet: it borrows the task's own, and is lent out for the time of the poll.
 ///
 /// # Safety
 /// It must not be used once `inner` is gone.
@@ -240,6 +253,7 @@ fn keep(header: &Header, local: &Local, watch: Arc<Watch>, inner: &Waker) -> Arc
         fate,
     });
     let own = Arc::clone(&late);
+    header.note_waker();
     let before = local.with_extras(header, |extras| extras.late.replace(own));
     // Not under the borrow: a waker goes with it.
     drop(before);

@@ -20,7 +20,7 @@
 /// # task.cancel();
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-// At most 63: a task has two bits beside it.
+// At most 31: a task has three bits beside it.
 pub struct Waits(pub(crate) u8);
 
 impl Waits {
@@ -74,7 +74,7 @@ impl Waits {
     /// For the value of one child of a group.
     pub const CHILD: Self = Self(30);
     /// For something that a program labels itself.
-    pub const OTHER: Self = Self(63);
+    pub const OTHER: Self = Self(31);
 
     /// The label in words, as reports print it.
     pub const fn as_str(self) -> &'static str {

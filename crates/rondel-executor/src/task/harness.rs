@@ -21,7 +21,7 @@ use pin_project_lite::pin_project;
 use crate::claim::Claim;
 use crate::context::{self, Polling, Turn, announce};
 use crate::core::{Core, Local};
-use crate::late_wake::passed;
+use crate::late_wake::{self, passed};
 use crate::lost::Lost;
 use crate::site::Site;
 use crate::span;
@@ -240,7 +240,7 @@ pub(super) fn drive<F: Future>(
     mut future: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<F::Output>> {
-    let (wary, mut wary_cx);
+    let (kept, wary, mut wary_cx);
     let mut cx = cx;
     let odd = local.odd.get();
     let plain = header.is_plain(Header::CANCEL);
@@ -252,9 +252,16 @@ pub(super) fn drive<F: Future>(
             header.unlabel();
         }
         if odd == Local::WARY {
-            // SAFETY: used in this function only, while the context is there that the task's own waker comes from.
-            wary = unsafe { passed(cx.waker()) };
-            wary_cx = Context::from_waker(&wary);
+            kept = late_wake::kept(header, local);
+            let waker = match &kept {
+                Some(kept) => kept,
+                None => {
+                    // SAFETY: used in this function only, while the context is there that the task's own waker comes from.
+                    wary = unsafe { passed(cx.waker()) };
+                    &wary
+                }
+            };
+            wary_cx = Context::from_waker(waker);
             // SAFETY: used in this function only, where all that it borrows is there. The longer lifetime is seen by nobody: the
             // poll below is written for every lifetime, and can keep nothing of it.
             cx = unsafe { extend(&mut wary_cx) };

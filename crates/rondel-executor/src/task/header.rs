@@ -14,7 +14,7 @@ pub(crate) struct Header {
     id_low: u32,
     id_high: u16,
     /// The flags in the low byte; in the high one what the task waits for, or has waited for last if it is not [`LABELLED`], and
-    /// [`LOCALS`]. Together, so that one look before a poll finds most tasks with nothing to see to.
+    /// two flags more. Together, so that one look before a poll finds most tasks with nothing to see to.
     state: Cell<u16>,
     /// Where the registry keeps the task once it has been suspended.
     pub(crate) slot: Cell<u32>,
@@ -51,8 +51,10 @@ impl ShortId {
 const LABELLED: u16 = 1 << 15;
 /// It has had task-local values.
 const LOCALS: u16 = 1 << 14;
+/// It keeps a waker that others are clones of.
+const WAKER: u16 = 1 << 13;
 /// Where the label is.
-const LABEL: u16 = 0x3f << 8;
+const LABEL: u16 = 0x1f << 8;
 
 /// The slot of a task that the registry does not know (yet, or any more).
 pub(crate) const NO_SLOT: u32 = u32::MAX;
@@ -158,6 +160,17 @@ impl Header {
     pub(crate) fn waited(&self) -> (Waits, u32) {
         let [_, waits] = (self.state.get() & LABEL).to_le_bytes();
         (Waits(waits), self.waits_on.get())
+    }
+
+    /// The task is given a waker to keep, that others are clones of.
+    pub(crate) fn note_waker(&self) {
+        self.state.set(self.state.get() | WAKER);
+    }
+
+    /// Whether it may have one.
+    #[inline]
+    pub(crate) fn may_have_waker(&self) -> bool {
+        self.state.get() & WAKER != 0
     }
 
     /// The task is given task-local values.
