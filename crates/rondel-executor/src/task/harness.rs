@@ -237,11 +237,9 @@ where
 pub(super) fn drive<F: Future>(
     header: &Header,
     local: &Local,
-    mut future: Pin<&mut Option<F>>,
+    future: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<F::Output>> {
-    let (kept, wary, mut wary_cx);
-    let mut cx = cx;
     let odd = local.odd.get();
     let plain = header.is_plain(Header::CANCEL);
     if odd != 0 || !plain {
@@ -252,21 +250,35 @@ pub(super) fn drive<F: Future>(
             header.unlabel();
         }
         if odd == Local::WARY {
-            kept = late_wake::kept(header, local);
-            let waker = match &kept {
-                Some(kept) => kept,
-                None => {
-                    // SAFETY: used in this function only, while the context is there that the task's own waker comes from.
-                    wary = unsafe { passed(cx.waker()) };
-                    &wary
-                }
-            };
-            wary_cx = Context::from_waker(waker);
-            // SAFETY: used in this function only, where all that it borrows is there. The longer lifetime is seen by nobody: the
-            // poll below is written for every lifetime, and can keep nothing of it.
-            cx = unsafe { extend(&mut wary_cx) };
+            return poll_warily(header, local, future, cx);
         }
     }
+    poll_user(header, local, future, cx)
+}
+
+/// The same with wakers that know whether they come too late.
+#[inline(never)]
+fn poll_warily<F: Future>(
+    header: &Header,
+    local: &Local,
+    future: Pin<&mut Option<F>>,
+    cx: &Context<'_>,
+) -> Poll<Option<F::Output>> {
+    if let Some(kept) = late_wake::kept(header, local) {
+        return poll_user(header, local, future, &mut Context::from_waker(&kept));
+    }
+    // SAFETY: used in this function only, while the context is there that the task's own waker comes from.
+    let wary = unsafe { passed(cx.waker()) };
+    poll_user(header, local, future, &mut Context::from_waker(&wary))
+}
+
+#[inline(always)]
+fn poll_user<F: Future>(
+    header: &Header,
+    local: &Local,
+    mut future: Pin<&mut Option<F>>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<F::Output>> {
     let Some(running) = future.as_mut().as_pin_mut() else {
         unreachable!("a task whose future is gone is cleaning up or finished");
     };
@@ -286,13 +298,6 @@ pub(super) fn drive<F: Future>(
             Poll::Ready(None)
         }
     }
-}
-
-/// # Safety
-/// The context must not be used once what it really borrows is gone.
-const unsafe fn extend<'a, 'long>(cx: &'a mut Context<'_>) -> &'a mut Context<'long> {
-    // SAFETY: the caller vouches for the lifetime, nothing else changes.
-    unsafe { std::mem::transmute::<&'a mut Context<'_>, &'a mut Context<'long>>(cx) }
 }
 
 /// Whether the drop has to wait, because a part of the future is shielded.
