@@ -172,7 +172,9 @@ pub(crate) fn kept(header: &Header, local: &Local) -> Option<Waker> {
     if !header.may_have_waker() {
         return None;
     }
-    let late = local.extras(header, |extras| extras.late.clone()).flatten()?;
+    let late = local
+        .extras(header, |extras| extras.late.clone())
+        .flatten()?;
     let hooks = local.hooks.borrow();
     let watch = hooks.late_wakes.as_ref()?;
     Arc::ptr_eq(watch, &late.fate.watch).then(|| Waker::from(late))

@@ -12,6 +12,7 @@ use crate::spawner::Spawner;
 use crate::task::handle::Task;
 use crate::task::info::TaskInfo;
 use crate::task::join_error::JoinError;
+use crate::wait::Waits;
 
 use self::slots::{Counted, Slots};
 
@@ -145,7 +146,10 @@ impl<T: 'static> TaskSet<T> {
         // It may have ended inside the waker's own code.
         match self.slots.next_done() {
             Some(task) => Poll::Ready(Some(task)),
-            None => Poll::Pending,
+            None => {
+                Waits::TASK.label(0);
+                Poll::Pending
+            }
         }
     }
 

@@ -42,6 +42,8 @@ impl Waits {
     pub const SIGNAL: Self = Self(7);
     /// For a name to be resolved.
     pub const NAME: Self = Self(8);
+    /// For what the other end of a connection is to answer.
+    pub const ANSWER: Self = Self(9);
     /// For a token to be cancelled.
     pub const CANCELLATION: Self = Self(16);
     /// For a promise to be kept.
@@ -88,6 +90,7 @@ impl Waits {
             Self::CLEANUP => "cleanup",
             Self::SIGNAL => "a signal",
             Self::NAME => "a name to be resolved",
+            Self::ANSWER => "an answer",
             Self::CANCELLATION => "a token to be cancelled",
             Self::PROMISE => "a promise",
             Self::CHILDREN => "the children of a group",

@@ -7,12 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rondel_executor::{gather, task_group};
+use rondel_executor::{TaskSet, Waits, gather, task_group, task_scope};
 use rondel_loop::{
     DeadlockParty, EventLoop, LocalLoop, SourceKind, TaskGraph, TaskId, TaskNode,
     capture_call_graph, run, sleep, spawn, to_thread, yield_now,
 };
-use rondel_sync::{Event, Lock, Mutex, Queue, Semaphore};
+use rondel_sync::{Event, Lock, Mutex, Queue, Semaphore, shared};
 
 fn graph() -> TaskGraph {
     LocalLoop::current().unwrap().task_graph()
@@ -84,6 +84,45 @@ fn every_wait_has_its_words() {
         assert!(named(&graph, "Task-1").is_running());
         gate.wait();
         drop(held);
+    });
+}
+
+#[test]
+fn waits_for_many_and_for_other_threads_have_their_words() {
+    watched(async {
+        let (send, receive) = shared::channel::<u8>(1);
+        let event = std::sync::Arc::new(shared::Event::new());
+        send.send(0).await.unwrap();
+        let quiet = shared::channel::<u8>(1);
+        spawn(async move { quiet.1.recv().await }).set_name("of a thread's channel");
+        spawn(async move { send.send(1).await }).set_name("to a thread's channel");
+        let on = event.clone();
+        spawn(async move { on.wait().await }).set_name("of a thread's event");
+        spawn(async {
+            let mut set = TaskSet::new();
+            set.spawn(pending::<()>());
+            set.join_next().await
+        })
+        .set_name("of a set");
+        spawn(task_scope(async |g| {
+            let child = g.spawn(pending::<()>());
+            child.await
+        }))
+        .set_name("of a child");
+        spawn(Waits::ANSWER.while_pending(pending::<()>())).set_name("of somebody else's");
+        let inside = Waits::ANSWER.while_pending(sleep(Duration::from_secs(60)));
+        spawn(inside).set_name("of one that says it");
+        settle().await;
+        let graph = graph();
+        let words = |name| named(&graph, name).waits_for().to_owned();
+        assert!(words("of a thread's channel").starts_with("an item (#"));
+        assert!(words("to a thread's channel").starts_with("room in a queue (#"));
+        assert!(words("of a thread's event").starts_with("an event (#"));
+        assert_eq!(words("of a set"), "tasks");
+        assert_eq!(words("of a child"), "a child of a group");
+        assert_eq!(words("of somebody else's"), "an answer");
+        assert_eq!(words("of one that says it"), "time");
+        drop((receive, event));
     });
 }
 

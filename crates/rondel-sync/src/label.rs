@@ -5,7 +5,7 @@
 //! [`keep_traces`], in debug builds or with the feature `holders`, it also notes who holds each lock, who put something into each
 //! queue last, and so on, so that tasks that wait for each other can be found.
 //!
-//! The single-threaded primitives take part, those of `shared` do not: who waits there waits for another thread.
+//! Those of `shared` say what is waited for, too, but not who has had to do with it: as a rule another thread.
 //!
 //! ```
 //! use rondel_sync::{Lock, label};

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::shared::Shared;
+use crate::wait::Waits;
 
 /// A job that runs, as listed by [`ThreadPool::running`](super::ThreadPool::running) and [`ShutdownReport`].
 #[derive(Clone, Debug)]
@@ -162,6 +163,7 @@ impl Future for Drained {
         };
         drop(state);
         drop(old);
+        Waits::JOB.label(0);
         Poll::Pending
     }
 }

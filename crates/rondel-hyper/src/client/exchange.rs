@@ -9,6 +9,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
+use rondel_executor::Waits;
 use rondel_loop::timeout;
 
 use super::body::Body;
@@ -83,13 +84,14 @@ async fn send(
             *request.version_mut() = Version::HTTP_11;
             add_host(&mut request);
             leave_path(request.uri_mut());
-            let response = sender.try_send_request(request).await?;
-            Ok((response, Some(sender)))
+            let answer = Waits::ANSWER.while_pending(sender.try_send_request(request));
+            Ok((answer.await?, Some(sender)))
         }
         Lent::Http2 { mut sender, .. } => {
             *request.version_mut() = Version::HTTP_2;
             say_authority(&mut request);
-            Ok((sender.try_send_request(request).await?, None))
+            let answer = Waits::ANSWER.while_pending(sender.try_send_request(request));
+            Ok((answer.await?, None))
         }
     }
 }

@@ -13,6 +13,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::rt::{Sleep, Timer};
+use rondel_executor::Waits;
 use rondel_sync::semaphore::OwnedSemaphorePermit;
 
 use super::body::Body;
@@ -120,15 +121,16 @@ impl ResponseBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Frame<Bytes>, ResponseBodyError>> {
-        let Some(patience) = self.patience else {
-            return Poll::Pending;
-        };
-        let alarm = self.alarm.get_or_insert_with(|| LoopTimer.sleep(patience));
-        if alarm.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
+        if let Some(patience) = self.patience {
+            let alarm = self.alarm.get_or_insert_with(|| LoopTimer.sleep(patience));
+            if alarm.as_mut().poll(cx).is_ready() {
+                self.alarm = None;
+                return Poll::Ready(Err(ResponseBodyError(Kind::TimedOut(patience))));
+            }
         }
-        self.alarm = None;
-        Poll::Ready(Err(ResponseBodyError(Kind::TimedOut(patience))))
+        // Not for the alarm.
+        Waits::ANSWER.label(0);
+        Poll::Pending
     }
 }
 

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 
-use rondel_executor::Callback;
+use rondel_executor::{Callback, Waits};
 use rondel_loop::{Flush, LocalLoop, Registration};
 
 use crate::datagram::addr::{DatagramAddr, Room};
@@ -495,6 +495,7 @@ impl<A: DatagramAddr> DatagramTransport<A> {
                 let waker = cx.waker().clone();
                 self.core.wait_closed.borrow_mut().push(waker);
             }
+            Waits::EVENT.label(0);
             Poll::Pending
         })
         .await;

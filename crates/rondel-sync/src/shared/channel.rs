@@ -14,6 +14,7 @@ use super::block::block_on;
 use super::error::{RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 use super::lock::{Mutex, lock};
 use super::waiters::{self, Waiters, Wakes};
+use crate::label::Awaited;
 
 /// Makes a channel that holds at most `bound` items; a bound of 0 counts as 1.
 ///
@@ -128,6 +129,7 @@ impl<T> Shared<T> {
     fn poll_recv(&self, place: &mut Option<u64>, cx: &Context<'_>) -> Poll<Option<T>> {
         waiters::poll(
             &self.0,
+            Awaited::Item,
             place,
             cx,
             |state| &mut state.receiving,
@@ -361,6 +363,7 @@ impl<T> Future for Send<'_, T> {
         let slot = &mut this.item;
         waiters::poll(
             &this.shared.0,
+            Awaited::Room,
             &mut this.place,
             cx,
             |state| &mut state.sending,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::block::block_on;
 use super::lock::{Mutex, lock};
 use super::waiters::{self, Waiters, Wakes};
+use crate::label::Awaited;
 
 /// A flag that any number of tasks and threads can wait for: [`Event`](crate::Event) between
 /// threads.
@@ -110,6 +111,7 @@ impl Future for Wait<'_> {
         let this = self.get_mut();
         waiters::poll(
             &this.event.0,
+            Awaited::Event,
             &mut this.place,
             cx,
             |s| &mut s.waiters,

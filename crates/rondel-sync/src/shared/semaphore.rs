@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::block::block_on;
 use super::lock::{Mutex, lock};
 use super::waiters::{self, Waiters, Wakes};
+use crate::label::Awaited;
 
 /// A number of permits: [`Semaphore`](crate::Semaphore) between threads, with the same order.
 ///
@@ -169,6 +170,7 @@ impl<'a> Future for Acquire<'a> {
         let (semaphore, permits) = (this.semaphore, this.permits);
         waiters::poll(
             &semaphore.0,
+            Awaited::Permits,
             &mut this.place,
             cx,
             |state| &mut state.waiters,

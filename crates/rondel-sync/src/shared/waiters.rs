@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
 
 use super::lock::{Mutex, lock};
+use crate::label::{self, Awaited};
 
 /// Those who wait, first in, first out, each for an amount of something; and those who have been
 /// granted it and have not taken it yet.
@@ -124,8 +125,23 @@ impl Drop for Wakes {
 }
 
 /// Tries under the lock; if that brings nothing, the attempt has taken a place in the queue, and the
-/// waker is left there.
+/// waker is left there. A task that waits [says](crate::label) for what.
 pub(super) fn poll<S, R>(
+    mutex: &Mutex<S>,
+    awaited: Awaited,
+    place: &mut Option<u64>,
+    cx: &Context<'_>,
+    queue: impl Fn(&mut S) -> &mut Waiters,
+    attempt: impl FnMut(&mut S, &mut Option<u64>, &mut Wakes) -> Option<R>,
+) -> Poll<R> {
+    let polled = try_or_leave_waker(mutex, place, cx, queue, attempt);
+    if polled.is_pending() {
+        label::waits(awaited, label::number(mutex));
+    }
+    polled
+}
+
+fn try_or_leave_waker<S, R>(
     mutex: &Mutex<S>,
     place: &mut Option<u64>,
     cx: &Context<'_>,

@@ -142,6 +142,7 @@ const fn words(waits: Waits) -> (&'static str, &'static str) {
         Waits::JOB => ("Job", "Thread"),
         Waits::READABLE | Waits::WRITABLE => ("Descriptor", "IO"),
         Waits::NAME => ("Resolver", "IO"),
+        Waits::ANSWER => ("Answer", "IO"),
         Waits::PROCESS => ("Child", "Process"),
         Waits::SIGNAL => ("Signal", "Process"),
         Waits::LOCK => ("Lock", "Sync"),
