@@ -1,6 +1,7 @@
 //! Programs of `examples/` that are open to inspection, and what the command `rondel` says of them.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -55,7 +56,8 @@ impl Program {
     /// Whether it can be asked: it is just beginning otherwise.
     pub fn is_open(&self) -> bool {
         let socket = format!("rondel/{}.sock", self.child.id());
-        self.folder.join(socket).exists()
+        // There, it need not be listened at yet.
+        UnixStream::connect(self.folder.join(socket)).is_ok()
     }
 
     /// What it says of itself.

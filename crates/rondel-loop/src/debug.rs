@@ -142,7 +142,7 @@ impl State {
         self.modes.set(modes);
         let overseer = self.overseer();
         let pulse = overseer.set_modes(modes);
-        if modes.timed() {
+        if modes.accounts {
             // For the whole process, and not taken back: other loops may count on it.
             label::keep_traces(true);
         }

@@ -177,9 +177,8 @@ impl LocalLoop {
     /// number; asks the system for the peer of each socket that is waited for.
     ///
     /// A task that awaits another alone, or wants a lock, is always known to. Who awaits several tasks at once, who holds a
-    /// lock, which children a group has, how often a task was polled: that is known while [accounts](LocalLoop::set_accounts)
-    /// are kept, or debug mode is on. Who holds a lock, and who put into a queue last, in release builds only with the feature
-    /// `holders`.
+    /// lock, who put into a queue last, which children a group has, how often a task was polled: that is known while
+    /// [accounts](LocalLoop::set_accounts) are kept.
     ///
     /// ```
     /// use rondel_loop::{LocalLoop, spawn, yield_now};
@@ -300,7 +299,6 @@ impl TaskGraph {
     ///     for _ in 0..3 {
     ///         yield_now().await;
     ///     }
-    ///     # #[cfg(any(debug_assertions, feature = "holders"))]
     ///     assert_eq!(
     ///         local.task_graph().deadlocks()[0].to_string(),
     ///         "deadlock: there -> back -> there"

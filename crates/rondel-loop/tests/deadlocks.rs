@@ -1,6 +1,5 @@
 //! Tasks that wait for each other, and children of their groups: found, and named.
 #![cfg(not(rondel_loom))]
-#![cfg(debug_assertions)] // Else nobody notes who holds what.
 
 use std::cell::RefCell;
 use std::convert::Infallible;

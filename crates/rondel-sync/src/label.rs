@@ -2,8 +2,8 @@
 //!
 //! This crate knows no executor. One that can say which task runs, and note what it waits for, [connects](connect) here once for the
 //! whole process; then every future of this crate that answers `Pending` says what it waits for. With
-//! [`keep_traces`], in debug builds or with the feature `holders`, it also notes who holds each lock, who put something into each
-//! queue last, and so on, so that tasks that wait for each other can be found.
+//! [`keep_traces`], it also notes who holds each lock, who put something into each queue last, and so on, so that tasks that wait for
+//! each other can be found.
 //!
 //! Those of `shared` say what is waited for, too, but not who has had to do with it: as a rule another thread.
 //!
@@ -31,7 +31,6 @@
 //! assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
 //! let (awaited, which) = LAST.get().unwrap();
 //! assert_eq!(awaited, label::Awaited::Lock);
-//! # #[cfg(any(debug_assertions, feature = "holders"))]
 //! assert_eq!(label::traces(which).holder.unwrap().task, 7, "the task that has the lock");
 //! drop(held);
 //! ```

@@ -6,9 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Party, number, running};
 
-/// Even a look at a flag would make a lock that nobody waits for cost twice as much.
-const CAN_KEEP: bool = cfg!(any(debug_assertions, feature = "holders"));
-
 /// Of at most so many things at a time.
 const AT_MOST: usize = 1 << 16;
 
@@ -35,8 +32,7 @@ pub struct Traces {
 /// Whether it is noted from now on who holds what, who gave and who took last, in the whole process. Default: no. It costs a
 /// look-up in a table each time.
 ///
-/// Only in debug builds, and with the feature `holders`; otherwise it does nothing. At most 65,536 things are kept in mind on a
-/// thread; with one more, all begins anew.
+/// At most 65,536 things are kept in mind on a thread; with one more, all begins anew.
 pub fn keep_traces(on: bool) {
     // Relaxed: nothing is ordered by it; noted late is noted soon enough.
     KEPT.store(on, Ordering::Relaxed);
@@ -50,51 +46,53 @@ pub fn traces(which: u32) -> Traces {
 
 #[inline]
 fn are_kept() -> bool {
-    CAN_KEEP && KEPT.load(Ordering::Relaxed)
+    KEPT.load(Ordering::Relaxed)
 }
 
 /// The running task has got a lock, or whatever others have to wait for until it lets go.
 #[inline]
-pub(crate) fn holds<T>(of: &T) {
+pub(crate) fn holds(of: &Anchor) {
     if are_kept() {
-        note(number(of), |traces, who| traces.holder = who);
+        note(of, |traces, who| traces.holder = who);
     }
 }
 
 /// A lock is free again.
 #[inline]
-pub(crate) fn lets_go<T>(of: &T) {
+pub(crate) fn lets_go(of: &Anchor) {
     if are_kept() {
-        note(number(of), |traces, _| traces.holder = None);
+        note(of, |traces, _| traces.holder = None);
     }
 }
 
 /// The running task has given something that others may be waiting for.
 #[inline]
-pub(crate) fn gave<T>(of: &T) {
+pub(crate) fn gave(of: &Anchor) {
     if are_kept() {
-        note(number(of), |traces, who| traces.giver = who);
+        note(of, |traces, who| traces.giver = who);
     }
 }
 
 /// The running task has taken something out.
 #[inline]
-pub(crate) fn took<T>(of: &T) {
+pub(crate) fn took(of: &Anchor) {
     if are_kept() {
-        note(number(of), |traces, who| traces.taker = who);
+        note(of, |traces, who| traces.taker = who);
     }
 }
 
 /// So many items are not done.
 #[inline]
-pub(crate) fn sets_unfinished<T>(of: &T, unfinished: usize) {
+pub(crate) fn sets_unfinished(of: &Anchor, unfinished: usize) {
     if are_kept() {
-        note(number(of), |traces, _| traces.unfinished = unfinished);
+        note(of, |traces, _| traces.unfinished = unfinished);
     }
 }
 
 #[cold]
-fn note(which: u32, change: impl FnOnce(&mut Traces, Option<Party>)) {
+#[inline(never)]
+fn note(of: &Anchor, change: impl FnOnce(&mut Traces, Option<Party>)) {
+    let which = number(of);
     let who = running();
     // None at the end of the thread: then nobody looks any more.
     let _ = TRACES.try_with(|all| {

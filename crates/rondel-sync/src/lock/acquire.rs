@@ -31,7 +31,7 @@ pin_project! {
     }
 
     impl PinnedDrop for Acquire<'_> {
-        #[inline]
+        #[inline(always)]
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if let (Some(lock), Some(waiter)) = (this.lock, this.waiter.as_pin_mut()) {
@@ -66,7 +66,7 @@ pin_project! {
 }
 
 impl<'a> Acquire<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) const fn new(lock: &'a Lock) -> Self {
         Self {
             lock: Some(lock),
@@ -87,7 +87,7 @@ impl AcquireOwned {
 impl<'a> Future for Acquire<'a> {
     type Output = LockGuard<'a>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LockGuard<'a>> {
         let mut this = self.project();
         let lock = this
@@ -125,7 +125,7 @@ impl Future for AcquireOwned {
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn poll_lock<L: ListRef<(), ()>>(
     lock: &Lock,
     waiter: Pin<&mut Waiter<L>>,
@@ -139,7 +139,7 @@ pub(crate) fn poll_lock<L: ListRef<(), ()>>(
 }
 
 /// Leaves the queue; a lock that had been handed over goes on to the next.
-#[inline]
+#[inline(always)]
 pub(crate) fn give_up<L: ListRef<(), ()>>(lock: &Lock, waiter: Pin<&mut Waiter<L>>) {
     if !waiter.is_idle() && waiter.cancel().is_some() {
         lock.release();

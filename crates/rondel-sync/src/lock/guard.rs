@@ -24,7 +24,7 @@ pub struct OwnedLockGuard {
 }
 
 impl<'a> LockGuard<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(lock: &'a Lock) -> Self {
         label::holds(lock.waiters.anchor());
         Self { lock }
@@ -49,7 +49,7 @@ impl OwnedLockGuard {
 }
 
 impl Drop for LockGuard<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         self.lock.release();
     }

@@ -60,7 +60,7 @@ pin_project! {
 }
 
 impl<'a, T: ?Sized> LockMutex<'a, T> {
-    #[inline]
+    #[inline(always)]
     pub(super) const fn new(mutex: &'a Mutex<T>, acquire: Acquire<'a>) -> Self {
         Self { mutex, acquire }
     }
@@ -78,7 +78,7 @@ impl<T> LockMutexOwned<T> {
 impl<'a, T: ?Sized> Future for LockMutex<'a, T> {
     type Output = MutexGuard<'a, T>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
         let this = self.project();
         let held = ready!(this.acquire.poll(cx));
