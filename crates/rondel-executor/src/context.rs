@@ -15,7 +15,7 @@ use crate::cleanup::Scope;
 use crate::core::{Core, Local};
 use crate::shield::{Frame, OpenShields};
 use crate::task::header::Header;
-use crate::task_group::ChildInfo;
+use crate::task_group::info::ChildInfo;
 use crate::task_local::values::Slot;
 use crate::wait::Waits;
 

@@ -23,7 +23,7 @@ use crate::context;
 use crate::core::Local;
 use crate::spawner::Spawner;
 use crate::task::header::Header;
-use crate::task::info::TaskId;
+use crate::task::id::TaskId;
 
 /// A task was woken though its executor is closed, and it with it; see [`Spawner::set_late_wake_handler`].
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use crate::core::Local;
 use crate::spawner::Spawner;
 use crate::task::account::Took;
 use crate::task::header::Header;
-use crate::task::info::TaskId;
+use crate::task::id::TaskId;
 
 /// Told of every entry of the ready queue as it begins and ends: for debug modes, watchdogs and statistics.
 ///

@@ -12,7 +12,7 @@ use crate::observer::Running;
 use crate::ready_queue::Entry;
 use crate::spawner::Spawner;
 use crate::task::header::{Header, ShortId};
-use crate::task::info::TaskId;
+use crate::task::id::TaskId;
 
 /// Tells which entry ran when a counter moved that somebody else moves, a thread now and then: for who looks for entries that take
 /// long, and does not care for the others.

@@ -16,8 +16,9 @@ use crate::lost::Lost;
 use crate::task::handle::Task;
 use crate::task::harness;
 use crate::task::header::{Header, NO_SLOT};
-use crate::task::info::{TaskId, TaskInfo};
-use crate::task_group::ChildInfo;
+use crate::task::id::TaskId;
+use crate::task::info::TaskInfo;
+use crate::task_group::info::ChildInfo;
 use crate::task_local::snapshot::call_with;
 use crate::task_local::values::{inherited, may_inherit};
 

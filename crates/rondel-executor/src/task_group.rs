@@ -18,9 +18,11 @@
 
 pub(crate) mod board;
 mod child;
-mod info;
-pub(crate) mod lineage;
+pub(crate) mod info;
+mod lineage;
 mod member;
+pub(crate) mod origin;
+mod post;
 mod run;
 
 use std::cell::Cell;
@@ -32,9 +34,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 pub use self::child::{Cancelled, Child};
-pub use self::info::ChildInfo;
 
-use self::info::About;
+use self::info::{About, ChildInfo};
 use self::member::{Member, Node, Plain};
 use self::run::Running;
 use crate::crowd::Crowd;
@@ -229,7 +230,7 @@ impl<'env, E: 'env> TaskGroup<'env, E> {
             return Child::refused();
         }
         let child = Child::running();
-        let node = Node::new(future, child.state(), about.span());
+        let node = Node::new(future, child.state(), &about);
         child.set_wake(group.crowd.insert_with_wake(Box::pin(node), about));
         child
     }

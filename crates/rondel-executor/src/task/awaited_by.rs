@@ -4,7 +4,7 @@ use crate::context;
 use crate::core::Local;
 use crate::task::handle::Task;
 use crate::task::header::Header;
-use crate::task::info::TaskId;
+use crate::task::id::TaskId;
 
 /// Notes that the task being polled awaits this one, if accounts are kept.
 #[cold]

@@ -12,9 +12,9 @@ use crate::late_wake::LateWaker;
 use crate::shield::OpenShields;
 use crate::task::account::Account;
 use crate::task::done::OnDone;
-use crate::task::info::TaskId;
+use crate::task::id::TaskId;
 use crate::task_group::board::Board;
-use crate::task_group::lineage::Origin;
+use crate::task_group::origin::Origin;
 use crate::task_local::values::Shared;
 
 /// A callback for when the task is done, with the number that removes it.

@@ -19,7 +19,7 @@ use crate::site::Site;
 use crate::spawner::Spawner;
 use crate::task::harness::{self, Raw};
 use crate::task::header::Header;
-use crate::task::info::TaskId;
+use crate::task::id::TaskId;
 
 /// Called with every task that is spawned, before it begins; see [`Spawner::set_task_factory`].
 pub type TaskFactory = Rc<dyn Fn(&mut NewTask)>;

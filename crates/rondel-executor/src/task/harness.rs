@@ -30,7 +30,8 @@ use crate::task::done::DoneCall;
 use crate::task::eager::run_here;
 use crate::task::factory;
 use crate::task::header::{Header, NO_SLOT};
-use crate::task::info::{TaskId, TaskInfo};
+use crate::task::id::TaskId;
+use crate::task::info::TaskInfo;
 use crate::task_local::values::{bequeath, may_inherit, within};
 use crate::wait::Waits;
 
