@@ -27,9 +27,9 @@ use std::task::{Context, Poll, Waker};
 use crate::context;
 use crate::core::{Core, Local};
 use crate::lost::{Lost, LostKind};
-use crate::task::harness;
 use crate::task::header::Header;
 use crate::task::join_error::PanicPayload;
+use crate::task::spawn;
 use crate::task_local::snapshot::carry;
 use crate::wait::Waits;
 
@@ -287,7 +287,7 @@ impl Scope {
                 scope: self.clone(),
                 under_way: false,
             };
-            harness::spawn(&core, local, runner.run(), Location::caller(), flags).detach();
+            spawn::spawn(&core, local, runner.run(), Location::caller(), flags).detach();
         }
     }
 

@@ -22,6 +22,7 @@ mod observer;
 mod pulse;
 mod ready_queue;
 mod remote;
+mod schedule;
 mod shield;
 mod site;
 #[cfg_attr(not(feature = "tracing"), path = "span/off.rs")]
@@ -34,7 +35,8 @@ mod task_set;
 mod thread_pool;
 mod wait;
 
-pub use callback::{Callback, Handle};
+pub use callback::Callback;
+pub use callback::handle::Handle;
 pub use cancel_token::{CancelOnDrop, CancelToken, UntilCancelled, WhenCancelled};
 pub use cancellable::Cancellable;
 pub use cleanup::bracket::bracket;

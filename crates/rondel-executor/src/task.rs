@@ -3,7 +3,6 @@
 pub(crate) mod account;
 mod awaited_by;
 pub(crate) mod done;
-mod eager;
 pub(crate) mod extras;
 pub(crate) mod factory;
 pub(crate) mod handle;
@@ -16,3 +15,5 @@ mod look;
 pub(crate) mod main;
 pub(crate) mod main_task;
 pub(crate) mod registry;
+pub(crate) mod spawn;
+mod wary;

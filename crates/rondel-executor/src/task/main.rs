@@ -17,9 +17,8 @@ use crate::claim::Claim;
 use crate::context::{Polling, Turn};
 use crate::core::Local;
 use crate::executor::Executor;
+use crate::executor::observed::{Observed, Who};
 use crate::lost::Lost;
-use crate::observer::Observed;
-use crate::pulse::Who;
 use crate::site::Site;
 use crate::span;
 use crate::task::handle::cancel;
@@ -28,8 +27,8 @@ use crate::task::header::Header;
 use crate::task::info::TaskInfo;
 use crate::task::join_error::{JoinError, PanicPayload};
 use crate::task::main_task::{MainTask, MainWaker};
+use crate::task_local::current::bequeath;
 use crate::task_local::snapshot::TaskLocals;
-use crate::task_local::values::bequeath;
 
 impl MainTask {
     pub(crate) fn cancel(&self) -> bool {
