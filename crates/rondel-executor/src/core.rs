@@ -22,7 +22,7 @@ use async_task::Runnable;
 use crate::callback::Callback;
 use crate::callback::once::{Once, Spare};
 use crate::claim::{Claims, LocalClaims};
-use crate::cleanup::{CleanupLimit, Scope};
+use crate::cleanup::scope::{CleanupLimit, Scope};
 use crate::home::HomeCell;
 use crate::inbox::{Inbox, Notify};
 use crate::late_wake::Watch;

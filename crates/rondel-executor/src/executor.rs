@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use crate::callback::handle::Handle;
 use crate::claim;
-use crate::cleanup::CleanupLimit;
+use crate::cleanup::scope::CleanupLimit;
 use crate::context::Turn;
 use crate::core::{Core, Hooks, Local};
 use crate::inbox::Notify;

@@ -75,7 +75,7 @@ pub(crate) struct Who {
 
 impl Who {
     #[inline]
-    pub(crate) fn of(entry: &Entry) -> Self {
+    pub(super) fn of(entry: &Entry) -> Self {
         match entry {
             Entry::Task(runnable) => Self::task(runnable.metadata()),
             Entry::Once(once) => Self::callback(once.site()),
@@ -115,7 +115,7 @@ impl Pulse {
 
     #[cold]
     #[inline(never)]
-    pub(crate) fn moved(&self, local: &Local, who: Who, now: u32) {
+    pub(super) fn moved(&self, local: &Local, who: Who, now: u32) {
         let (task, site) = (who.task.get(), who.site);
         let running = if task == 0 {
             Running::Callback { site }

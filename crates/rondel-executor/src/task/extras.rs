@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::cleanup::Scope;
+use crate::cleanup::scope::Scope;
 use crate::late_wake::LateWaker;
-use crate::shield::OpenShields;
+use crate::shield::frame::OpenShields;
 use crate::task::account::Account;
 use crate::task::done::OnDone;
 use crate::task::id::TaskId;

@@ -22,10 +22,10 @@ use crate::context::{self, Polling, announce};
 use crate::core::{Core, Local};
 use crate::lost::Lost;
 use crate::site::Site;
-use crate::span;
 use crate::task::done::DoneCall;
 use crate::task::header::{Header, NO_SLOT};
 use crate::task::info::TaskInfo;
+use crate::task::traced;
 use crate::task::wary;
 use crate::task_local::current::{bequeath, may_inherit, within};
 use crate::wait::Waits;
@@ -97,7 +97,7 @@ where
         let header = polling.header();
         // SAFETY: this is the home thread: `run` is called there alone, and what it announces is seen on its thread alone.
         let local = unsafe { header.home.local.get_at_home() };
-        let polled = span::polling(header, local, size_of::<F>(), cx, |cx| {
+        let polled = traced::polling(header, local, size_of::<F>(), cx, |cx| {
             self.poll_at_home(header, local, cx)
         });
         if polled.is_pending() && header.slot.get() == NO_SLOT {
@@ -254,7 +254,7 @@ pub(super) fn clean_up(header: &Header, local: &Local, cx: &mut Context<'_>) -> 
     let Some(scope) = scope else {
         return Poll::Ready(());
     };
-    if local.closed.get() || scope.poll_done(cx).is_ready() {
+    if local.closed.get() || scope.poll_clean(cx).is_ready() {
         return Poll::Ready(());
     }
     header.set(Header::CLEANING);

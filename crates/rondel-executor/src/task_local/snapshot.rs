@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::cleanup::Cleanup;
+use crate::cleanup::scope::Cleanup;
 use crate::context;
 use crate::lost::Lost;
 use crate::site::Site;
