@@ -13,8 +13,9 @@
 mod callback;
 mod child;
 #[cfg(feature = "tokio-console")]
-pub(crate) mod console;
-pub(crate) mod kept;
+mod console;
+mod kept;
+pub(crate) mod poll;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -32,16 +33,16 @@ use kept::{Kept, contained};
 /// subscriber.
 pub(crate) struct TaskSpan(Cell<Option<Arc<Stage>>>);
 
-pub(crate) enum Stage {
+enum Stage {
     /// Not polled yet. With what was current where it was spawned.
     Spawned(Kept),
     Begun(Spans),
 }
 
-pub(crate) struct Spans {
-    pub(crate) task: Kept,
+struct Spans {
+    task: Kept,
     #[cfg(feature = "tokio-console")]
-    pub(crate) console: Option<ConsoleSpan>,
+    console: Option<ConsoleSpan>,
 }
 
 impl TaskSpan {
@@ -71,24 +72,13 @@ impl TaskSpan {
         }
     }
 
-    /// Taken out for the time of a poll's beginning, and [put back](TaskSpan::put).
-    #[inline]
-    pub(crate) fn take(&self) -> Option<Arc<Stage>> {
-        self.0.take()
-    }
-
-    pub(crate) fn put(&self, stage: Arc<Stage>) {
-        self.0.set(Some(stage));
-    }
-
     fn get(&self) -> Option<Arc<Stage>> {
         let stage = self.0.take();
         self.0.set(stage.clone());
         stage
     }
 
-    /// The task is done.
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         let stage = self.0.take();
         drop(stage);
     }

@@ -16,6 +16,4 @@ pub(crate) mod main;
 pub(crate) mod main_task;
 pub(crate) mod registry;
 pub(crate) mod spawn;
-#[cfg_attr(not(feature = "tracing"), path = "task/traced/off.rs")]
-mod traced;
 mod wary;

@@ -18,7 +18,7 @@ use super::kept::{Kept, contained, enter, exit};
 use crate::task::info::TaskInfo;
 use crate::wait::Waits;
 
-pub(crate) struct ConsoleSpan {
+pub(super) struct ConsoleSpan {
     span: Kept,
     waker: Arc<ToldWaker>,
     /// Only ever locked by the home thread, and for a moment.
@@ -27,7 +27,7 @@ pub(crate) struct ConsoleSpan {
 
 impl ConsoleSpan {
     /// `None` if nobody wants it. `kind` is in tokio's words.
-    pub(crate) fn begin(
+    pub(super) fn begin(
         task: &TaskInfo,
         kind: &'static str,
         size: usize,
@@ -59,13 +59,13 @@ impl ConsoleSpan {
     }
 
     /// The task is about to be polled: with this waker, which tells what is done to it.
-    pub(crate) fn enter(&self) -> Lent {
+    pub(super) fn enter(&self) -> Lent {
         enter(&self.span);
         Lent::of(Arc::clone(&self.waker))
     }
 
     /// It has been polled, and this is what it waits for.
-    pub(crate) fn leave(&self, waits: (Waits, u32)) {
+    pub(super) fn leave(&self, waits: (Waits, u32)) {
         let before = self.waiting().take();
         let waiting = suspended(before, waits);
         *self.waiting() = waiting;
@@ -88,7 +88,7 @@ struct ToldWaker {
 }
 
 /// A waker for the time of a poll. Lending it is no clone, and its end no drop.
-pub(crate) struct Lent {
+pub(super) struct Lent {
     waker: ManuallyDrop<Waker>,
     /// What it wakes, kept as long as it is lent.
     _told: Arc<ToldWaker>,

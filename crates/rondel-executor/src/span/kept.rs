@@ -8,16 +8,16 @@ use tracing::Span;
 use tracing::span::Id;
 
 /// A span that is kept, and closed with this.
-pub(crate) struct Kept(Span);
+pub(super) struct Kept(Span);
 
 impl Kept {
-    pub(crate) fn of(make: impl FnOnce() -> Span) -> Self {
+    pub(super) fn of(make: impl FnOnce() -> Span) -> Self {
         Self(contained(make).unwrap_or_else(Span::none))
     }
 
     /// The parent of a task that was spawned inside this span, if it is to be one. A connection's is: it has no parent itself. With
     /// others, tasks that spawn each other would have more and more ancestors, none of which would be closed.
-    pub(crate) fn as_parent(&self) -> Option<Id> {
+    pub(super) fn as_parent(&self) -> Option<Id> {
         let metadata = self.0.metadata()?;
         if metadata.target() == "rondel::connection" {
             self.0.id()
@@ -58,15 +58,15 @@ impl Drop for Inside<'_> {
     }
 }
 
-pub(crate) fn enter(span: &Span) {
+pub(super) fn enter(span: &Span) {
     contained(|| span.with_subscriber(|(id, subscriber)| subscriber.enter(id)));
 }
 
-pub(crate) fn exit(span: &Span) {
+pub(super) fn exit(span: &Span) {
     contained(|| span.with_subscriber(|(id, subscriber)| subscriber.exit(id)));
 }
 
 /// Runs code of a subscriber. Its panic has been told by the panic hook, and goes no further.
-pub(crate) fn contained<R>(f: impl FnOnce() -> R) -> Option<R> {
+pub(super) fn contained<R>(f: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(f)).ok()
 }

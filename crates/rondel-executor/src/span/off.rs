@@ -1,5 +1,8 @@
 //! Without the feature `tracing` there are no spans, and nothing of them in what is compiled. See `span.rs`.
 
+#[path = "off/poll.rs"]
+pub(crate) mod poll;
+
 use std::rc::Rc;
 
 use crate::site::Site;

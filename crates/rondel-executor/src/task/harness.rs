@@ -22,10 +22,10 @@ use crate::context::{self, Polling, announce};
 use crate::core::{Core, Local};
 use crate::lost::Lost;
 use crate::site::Site;
+use crate::span::poll::poll_inside;
 use crate::task::done::DoneCall;
 use crate::task::header::{Header, NO_SLOT};
 use crate::task::info::TaskInfo;
-use crate::task::traced;
 use crate::task::wary;
 use crate::task_local::current::{bequeath, may_inherit, within};
 use crate::wait::Waits;
@@ -97,7 +97,7 @@ where
         let header = polling.header();
         // SAFETY: this is the home thread: `run` is called there alone, and what it announces is seen on its thread alone.
         let local = unsafe { header.home.local.get_at_home() };
-        let polled = traced::polling(header, local, size_of::<F>(), cx, |cx| {
+        let polled = poll_inside(header, local, size_of::<F>(), cx, |cx| {
             self.poll_at_home(header, local, cx)
         });
         if polled.is_pending() && header.slot.get() == NO_SLOT {

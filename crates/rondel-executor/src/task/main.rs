@@ -20,13 +20,13 @@ use crate::executor::Executor;
 use crate::executor::observed::{Observed, Who};
 use crate::lost::Lost;
 use crate::site::Site;
+use crate::span::poll::poll_inside;
 use crate::task::handle::cancel;
 use crate::task::harness::{clean_up, drive, finish};
 use crate::task::header::Header;
 use crate::task::info::TaskInfo;
 use crate::task::join_error::{JoinError, PanicPayload};
 use crate::task::main_task::{MainTask, MainWaker};
-use crate::task::traced;
 use crate::task_local::current::bequeath;
 use crate::task_local::snapshot::TaskLocals;
 
@@ -147,7 +147,7 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
     ) -> Poll<Result<F::Output, JoinError>> {
         let polling = Polling::of(&task.header);
         let header = polling.header();
-        traced::polling(header, local, size_of::<F>(), cx, |cx| {
+        poll_inside(header, local, size_of::<F>(), cx, |cx| {
             self.poll_at_home(header, local, cx)
         })
     }

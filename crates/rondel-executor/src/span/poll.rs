@@ -6,24 +6,24 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::task::{Context, Poll};
 
-use crate::core::Local;
 #[cfg(feature = "tokio-console")]
-use crate::span::console::{ConsoleSpan, Lent};
-use crate::span::kept::{Kept, contained, enter, exit};
-use crate::span::{Spans, Stage};
+use super::console::{ConsoleSpan, Lent};
+use super::kept::{Kept, contained, enter, exit};
+use super::{Spans, Stage};
+use crate::core::Local;
 use crate::task::header::Header;
 use crate::task::info::TaskInfo;
 
 /// Polls a task inside its spans. `size` is that of its future.
 #[inline]
-pub(super) fn polling<T>(
+pub(crate) fn poll_inside<T>(
     header: &Header,
     local: &Local,
     size: usize,
     cx: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
-    let entered = match header.span.take() {
+    let entered = match header.span.0.take() {
         None => None,
         Some(stage) => Entered::of(stage, header, local, size, cx),
     };
@@ -58,7 +58,7 @@ impl<'a> Entered<'a> {
         cx: &Context<'_>,
     ) -> Option<Self> {
         let stage = begun(stage, header, local, size, cx)?;
-        header.span.put(Arc::clone(&stage));
+        header.span.0.set(Some(Arc::clone(&stage)));
         let Stage::Begun(spans) = &*stage else {
             return None;
         };

@@ -1,4 +1,4 @@
-//! Without the feature `tracing` a task is polled as it is. See `traced.rs`.
+//! Without the feature `tracing` a task is polled as it is. See `span/poll.rs`.
 
 use std::task::{Context, Poll};
 
@@ -6,7 +6,7 @@ use crate::core::Local;
 use crate::task::header::Header;
 
 #[inline(always)]
-pub(in crate::task) fn polling<T>(
+pub(crate) fn poll_inside<T>(
     _: &Header,
     _: &Local,
     _: usize,
