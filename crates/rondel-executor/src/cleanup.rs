@@ -154,7 +154,7 @@ impl Scope {
         waiting.0 = None;
     }
 
-    /// The same, for who polls it by hand; labels the task.
+    /// What [`done`](Scope::done) does at a poll: labels the task that it leaves waiting.
     pub(crate) fn poll_done(&self, cx: &Context<'_>) -> Poll<()> {
         let polled = self.poll_clean(cx);
         if polled.is_pending() {

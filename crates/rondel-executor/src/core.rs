@@ -5,6 +5,9 @@
 //!   waker, Remote ────────── other threads ─> Inbox ──(drained by the home thread)──> ready queue
 //! ```
 //!
+//! Tasks lead home to their executor, which keeps them: so this file, those of claims, headers, extras and the main task, the registry,
+//! the queue and the scope are the one place where the modules of this crate name each other in a ring; all others are below or above.
+//!
 //! Nothing in here is borrowed while foreign code runs (polls, callbacks, destructors, wakers): each borrow below ends
 //! in the statement that makes it, or is handed only to this crate's own code.
 
