@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::cleanup::{Cleanup, Scope};
+use crate::cleanup::scope::{Cleanup, Scope};
 use crate::context;
-use crate::shield::Frame;
+use crate::shield::frame::Frame;
 
 pin_project! {
     /// A future that whoever polls it can cancel in place.

@@ -12,32 +12,23 @@ pub(crate) mod bracket;
 pub(crate) mod defer;
 pub(crate) mod finally;
 mod inline;
+pub(crate) mod scope;
 
 use std::any::Any;
-use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
+use crate::cleanup::scope::{Cleanup, Scope};
 use crate::context;
 use crate::core::{Core, Local};
 use crate::lost::{Lost, LostKind};
-use crate::task::harness;
 use crate::task::header::Header;
 use crate::task::join_error::PanicPayload;
+use crate::task::spawn;
 use crate::task_local::snapshot::carry;
 use crate::wait::Waits;
-
-/// A cleanup: what has to be awaited after its owner is gone.
-pub type Cleanup = Pin<Box<dyn Future<Output = ()>>>;
-
-/// Puts a limit around each cleanup; see [`Builder::cleanup_limit`](crate::Builder::cleanup_limit).
-pub type CleanupLimit = Rc<dyn Fn(Cleanup) -> Cleanup>;
 
 /// Leaves a cleanup to the current scope: the one entered last, else the running task's, else the executor's whose turn it
 /// is. It starts at the next turn; its scope's owner waits for it.
@@ -119,34 +110,6 @@ fn report_panics(local: &Local, payloads: impl IntoIterator<Item = Option<Box<dy
     }
 }
 
-/// A place for cleanups to be left to, and somebody to wait for them.
-///
-/// Made by a combinator that drops futures it was given. Cloning gives another handle to the same scope.
-///
-/// ```
-/// use rondel_executor::{Executor, Scope, leave};
-///
-/// let executor = Executor::new();
-/// let task = executor.spawn(async {
-///     let scope = Scope::new();
-///     scope.enter(|| leave(Box::pin(async { /* say goodbye */ })));
-///     scope.wait().await;
-/// });
-/// executor.run_until_idle();
-/// assert!(task.is_finished());
-/// ```
-#[derive(Clone)]
-pub struct Scope(Rc<ScopeState>);
-
-struct ScopeState {
-    /// `None` for a scope made outside any turn: it adopts the executor that is current when the first cleanup comes.
-    core: OnceCell<Arc<Core>>,
-    left: RefCell<VecDeque<Cleanup>>,
-    /// Whether a task is on its way that runs what was left.
-    busy: Cell<bool>,
-    waiting: RefCell<Vec<Waker>>,
-}
-
 impl Default for Scope {
     fn default() -> Self {
         Self::new()
@@ -159,27 +122,9 @@ impl Scope {
         Self::with(context::current_core())
     }
 
-    fn of(core: &Arc<Core>) -> Self {
-        Self::with(Some(Arc::clone(core)))
-    }
-
-    fn with(core: Option<Arc<Core>>) -> Self {
-        Self(Rc::new(ScopeState {
-            core: core.map_or_else(OnceCell::new, OnceCell::from),
-            left: RefCell::default(),
-            busy: Cell::new(false),
-            waiting: RefCell::default(),
-        }))
-    }
-
     /// Runs `f`; cleanups that are left meanwhile on this thread are left to this scope. Scopes nest.
     pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         context::with_scope(self, f)
-    }
-
-    /// Whether nothing is left to do.
-    pub fn is_done(&self) -> bool {
-        !self.0.busy.get()
     }
 
     /// Ends when all that was left has been cleaned up, at once if nothing was. Stands on its own: it may outlive the
@@ -209,26 +154,13 @@ impl Scope {
         waiting.0 = None;
     }
 
+    /// What [`done`](Scope::done) does at a poll: labels the task that it leaves waiting.
     pub(crate) fn poll_done(&self, cx: &Context<'_>) -> Poll<()> {
-        if !self.0.busy.get() {
-            return Poll::Ready(());
+        let polled = self.poll_clean(cx);
+        if polled.is_pending() {
+            Waits::CLEANUP.label(0);
         }
-        let known = self
-            .0
-            .waiting
-            .borrow()
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()));
-        if !known {
-            // Before the borrow, and before the last look: cloning is the waker's own code.
-            let waker = cx.waker().clone();
-            if !self.0.busy.get() {
-                return Poll::Ready(());
-            }
-            self.0.waiting.borrow_mut().push(waker);
-        }
-        Waits::CLEANUP.label(0);
-        Poll::Pending
+        polled
     }
 }
 
@@ -287,7 +219,7 @@ impl Scope {
                 scope: self.clone(),
                 under_way: false,
             };
-            harness::spawn(&core, local, runner.run(), Location::caller(), flags).detach();
+            spawn::spawn(&core, local, runner.run(), Location::caller(), flags).detach();
         }
     }
 
@@ -370,12 +302,4 @@ async fn run_one(scope: &Scope, cleanup: Cleanup) {
     .await;
     let dropped = catch_unwind(AssertUnwindSafe(|| scope.enter(|| drop(limited))));
     report_panics(local, [ended.err(), dropped.err()]);
-}
-
-impl fmt::Debug for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scope")
-            .field("done", &self.is_done())
-            .finish_non_exhaustive()
-    }
 }

@@ -11,11 +11,11 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::cleanup::Scope;
+use crate::cleanup::scope::Scope;
 use crate::core::{Core, Local};
-use crate::shield::{Frame, OpenShields};
+use crate::shield::frame::{Frame, OpenShields};
 use crate::task::header::Header;
-use crate::task_group::ChildInfo;
+use crate::task_group::info::ChildInfo;
 use crate::task_local::values::Slot;
 use crate::wait::Waits;
 

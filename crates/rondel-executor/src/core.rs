@@ -5,6 +5,9 @@
 //!   waker, Remote ────────── other threads ─> Inbox ──(drained by the home thread)──> ready queue
 //! ```
 //!
+//! Tasks lead home to their executor, which keeps them: so this file, those of claims, headers, extras and the main task, the registry,
+//! the queue and the scope are the one place where the modules of this crate name each other in a ring; all others are below or above.
+//!
 //! Nothing in here is borrowed while foreign code runs (polls, callbacks, destructors, wakers): each borrow below ends
 //! in the statement that makes it, or is handed only to this crate's own code.
 
@@ -22,7 +25,7 @@ use async_task::Runnable;
 use crate::callback::Callback;
 use crate::callback::once::{Once, Spare};
 use crate::claim::{Claims, LocalClaims};
-use crate::cleanup::{CleanupLimit, Scope};
+use crate::cleanup::scope::{CleanupLimit, Scope};
 use crate::home::HomeCell;
 use crate::inbox::{Inbox, Notify};
 use crate::late_wake::Watch;

@@ -3,6 +3,7 @@
 mod split;
 mod tree;
 
+use std::any::Any;
 use std::error::Error;
 use std::{fmt, iter, slice, vec};
 
@@ -175,8 +176,19 @@ impl<E: fmt::Debug> fmt::Debug for ErrorGroup<E> {
 // Not bounded by `E: Error`: a boxed error is none, and those are what most programs fail with.
 impl<E: fmt::Debug + fmt::Display + 'static> Error for ErrorGroup<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        split::as_error(&self.first)?.source()
+        as_error(&self.first)?.source()
     }
+}
+
+/// A member as an error, where its type allows to see it as one.
+fn as_error<E: 'static>(member: &E) -> Option<&(dyn Error + 'static)> {
+    let member: &dyn Any = member;
+    if let Some(boxed) = member.downcast_ref::<Box<dyn Error>>() {
+        return Some(&**boxed);
+    }
+    member
+        .downcast_ref::<Box<dyn Error + Send + Sync>>()
+        .map(|boxed| &**boxed as &(dyn Error + 'static))
 }
 
 /// How a group ended that gave no output.

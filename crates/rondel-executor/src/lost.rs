@@ -6,10 +6,9 @@ use std::io::Write;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::spawner::Spawner;
 use crate::task::info::TaskInfo;
 use crate::task::join_error::PanicPayload;
-use crate::task_group::ChildInfo;
+use crate::task_group::info::ChildInfo;
 
 /// Where an executor reports failures that have no awaiter: a closure on the executor's thread.
 pub type Sink = Rc<dyn Fn(Lost)>;
@@ -80,19 +79,6 @@ impl Lost {
             task: None,
             groups: Vec::new(),
             callback,
-        }
-    }
-
-    /// Reports a panic of a group's child that has no awaiter, to the executor whose turn it is.
-    pub(crate) fn report_panic(payload: Box<dyn std::any::Any + Send>, groups: Vec<ChildInfo>) {
-        let kind = LostKind::TaskPanicked(PanicPayload::new(payload));
-        let lost = Self {
-            groups,
-            ..Self::in_task(kind, Spawner::current_task())
-        };
-        match Spawner::current() {
-            Some(spawner) => spawner.report(lost),
-            None => lost.write_to_stderr(),
         }
     }
 

@@ -1,16 +1,11 @@
 //! Looking over the executor's shoulder: who runs, since when, how long.
 
 use std::fmt;
-use std::mem;
 use std::panic::Location;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::core::Local;
-use crate::spawner::Spawner;
 use crate::task::account::Took;
-use crate::task::header::Header;
-use crate::task::info::TaskId;
+use crate::task::id::TaskId;
 
 /// Told of every entry of the ready queue as it begins and ends: for debug modes, watchdogs and statistics.
 ///
@@ -114,82 +109,5 @@ impl fmt::Display for Running {
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Running({self})")
-    }
-}
-
-impl Running {
-    pub(crate) fn task_of(header: &Header, name: Option<Arc<str>>) -> Self {
-        Self::Task {
-            id: TaskId(header.id()),
-            site: header.site,
-            name,
-        }
-    }
-}
-
-impl Spawner {
-    /// Has `observer` told of every entry that runs; `None`: nobody. Gives the one before. Takes effect with the next batch of
-    /// entries.
-    pub fn set_observer(&self, observer: Option<Rc<dyn Observer>>) -> Option<Rc<dyn Observer>> {
-        let local = self.local();
-        if local.closed.get() {
-            return observer;
-        }
-        let accounts = observer.as_ref().is_some_and(|o| o.keeps_accounts());
-        local.accounts.set(accounts);
-        local.note_unusual();
-        let before = mem::replace(&mut local.hooks.borrow_mut().observer, observer);
-        local.note_observed();
-        before
-    }
-}
-
-/// An entry under observation: it ends when this does, also by a panic.
-pub(crate) struct Observed<'a> {
-    local: &'a Local,
-    observer: &'a Rc<dyn Observer>,
-    task: Option<u64>,
-}
-
-impl<'a> Observed<'a> {
-    pub(crate) fn task(local: &'a Local, observer: &'a Rc<dyn Observer>, header: &Header) -> Self {
-        let name = if local.accounts.get() {
-            local.with_extras(header, |extras| {
-                extras.account.get_or_insert_default();
-                extras.name.clone()
-            })
-        } else {
-            local.extras(header, |extras| extras.name.clone()).flatten()
-        };
-        observer.begin(&Running::task_of(header, name));
-        Self {
-            local,
-            observer,
-            task: Some(header.id()),
-        }
-    }
-
-    pub(crate) fn callback(
-        local: &'a Local,
-        observer: &'a Rc<dyn Observer>,
-        site: &'static Location<'static>,
-    ) -> Self {
-        observer.begin(&Running::Callback { site });
-        Self {
-            local,
-            observer,
-            task: None,
-        }
-    }
-}
-
-impl Drop for Observed<'_> {
-    fn drop(&mut self) {
-        let took = self.observer.end();
-        if let (Some(took), Some(task)) = (took, self.task)
-            && self.local.accounts.get()
-        {
-            self.local.enter_account(task, took);
-        }
     }
 }

@@ -2,24 +2,18 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::core::Local;
 use crate::observer::Running;
-use crate::ready_queue::Entry;
-use crate::spawner::Spawner;
-use crate::task::header::{Header, ShortId};
-use crate::task::info::TaskId;
 
 /// Tells which entry ran when a counter moved that somebody else moves, a thread now and then: for who looks for entries that take
 /// long, and does not care for the others.
 ///
 /// An [`Observer`](crate::Observer) is told of each entry before it runs and after; this costs one look at the counter an entry
 /// instead. What it tells is exact: the counter moved while this entry ran, or before it since the one that was told of last, while
-/// none ran. Set one with [`Spawner::set_pulse`].
+/// none ran. Set one with [`Spawner::set_pulse`](crate::Spawner::set_pulse).
 ///
 /// ```
 /// use rondel_executor::{Executor, Pulse};
@@ -68,58 +62,6 @@ impl fmt::Debug for Pulse {
     }
 }
 
-impl Spawner {
-    /// Has `pulse` looked at after each entry; `None`: nothing. Takes effect with the next batch of entries. It goes with
-    /// an [observer](Spawner::set_observer).
-    pub fn set_pulse(&self, pulse: Option<Pulse>) {
-        let local = self.local();
-        if local.closed.get() {
-            return;
-        }
-        local.pulsed.set(pulse.is_some());
-        local.forget_gone();
-        let before = std::mem::replace(&mut local.hooks.borrow_mut().pulse, pulse);
-        drop(before);
-        local.note_observed();
-    }
-}
-
-/// What runs, in few words: who is told of nearly none of the entries does not want each of them described.
-#[derive(Clone, Copy)]
-pub(crate) struct Who {
-    /// 0 for a callback.
-    task: ShortId,
-    site: &'static Location<'static>,
-}
-
-impl Who {
-    #[inline]
-    pub(crate) fn of(entry: &Entry) -> Self {
-        match entry {
-            Entry::Task(runnable) => Self::task(runnable.metadata()),
-            Entry::Once(once) => Self::callback(once.site()),
-            Entry::Callback(callback) => Self::callback(callback.site()),
-            // Its owner polls it, and says so there.
-            Entry::Main => Self::callback(Location::caller()),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn task(header: &Header) -> Self {
-        Self {
-            task: header.short_id(),
-            site: header.site,
-        }
-    }
-
-    pub(crate) const fn callback(site: &'static Location<'static>) -> Self {
-        Self {
-            task: ShortId::NONE,
-            site,
-        }
-    }
-}
-
 impl Pulse {
     /// The counter, and what it stood at when it was looked at last.
     #[inline]
@@ -127,31 +69,9 @@ impl Pulse {
         (&self.0.beat, self.0.seen.get())
     }
 
-    /// `who` has run: tells of it if the counter has moved.
-    #[inline]
-    pub(crate) fn ran(&self, local: &Local, who: Who) {
-        let (beat, seen) = self.counter();
-        // Relaxed: nothing but the number itself.
-        let now = beat.load(Ordering::Relaxed);
-        if now != seen {
-            self.moved(local, who, now);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn moved(&self, local: &Local, who: Who, now: u32) {
+    /// The counter stands at `now`, and this has run.
+    pub(crate) fn tell(&self, now: u32, ran: &Running) {
         self.0.seen.set(now);
-        let (task, site) = (who.task.get(), who.site);
-        let running = if task == 0 {
-            Running::Callback { site }
-        } else {
-            Running::Task {
-                id: TaskId(task),
-                site,
-                name: local.name_of(task),
-            }
-        };
-        (self.0.told)(&running);
+        (self.0.told)(ran);
     }
 }

@@ -15,12 +15,13 @@ use std::time::Duration;
 use self::bridge::Bridge;
 use crate::core::{Core, Message};
 use crate::lost::{Lost, LostKind};
+use crate::schedule::schedule;
 use crate::site::Site;
-use crate::spawner::{Spawner, schedule};
+use crate::spawner::Spawner;
 use crate::task::handle::Task;
-use crate::task::harness;
 use crate::task::header::Header;
 use crate::task::join_error::{JoinError, PanicPayload};
+use crate::task::spawn;
 use crate::task_local::snapshot::SendTaskLocals;
 use crate::wait::Waits;
 
@@ -123,8 +124,8 @@ impl Remote {
         self.call_soon(move || {
             if let Some(local) = home.local.get() {
                 let task = async move { make().await };
-                let task = Task::new(harness::spawn(&home, local, task, site, 0));
-                harness::spawn(
+                let task = Task::new(spawn::spawn(&home, local, task, site, 0));
+                spawn::spawn(
                     &home,
                     local,
                     deliver(task, completer),

@@ -5,80 +5,18 @@
 //! counts itself in with every frame around it at its first poll, and out when it is gone; a canceller drops nothing while
 //! something is counted in.
 
-use std::cell::{Cell, OnceCell, RefCell};
+pub(crate) mod frame;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::ptr;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
 use crate::context;
-
-/// The shields that are open inside one canceller.
-#[derive(Default)]
-pub(crate) struct OpenShields {
-    open: Cell<usize>,
-    /// A canceller that has been asked and waits for the last of them.
-    postponed: RefCell<Option<Waker>>,
-}
-
-impl OpenShields {
-    /// Whether a drop has to wait; if so, `cx` is woken when it need not any longer.
-    pub(crate) fn postpone(&self, cx: &Context<'_>) -> bool {
-        if self.open.get() == 0 {
-            return false;
-        }
-        // Cloned and dropped outside the borrow: both are the waker's own code.
-        let waker = cx.waker().clone();
-        let before = self.postponed.borrow_mut().replace(waker);
-        drop(before);
-        self.open.get() > 0
-    }
-
-    fn close(&self) {
-        let open = self.open.get() - 1;
-        self.open.set(open);
-        if open == 0 {
-            let waker = self.postponed.borrow_mut().take();
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        }
-    }
-}
-
-/// A canceller's place in the chain of those around the code that runs.
-pub(crate) struct Frame {
-    /// Made when the first shield opens inside; most frames never see one.
-    shields: OnceCell<Rc<OpenShields>>,
-    /// The frame around this one, while something inside is being polled.
-    pub(crate) outer: Cell<*const Self>,
-}
-
-impl Default for Frame {
-    fn default() -> Self {
-        Self {
-            shields: OnceCell::new(),
-            outer: Cell::new(ptr::null()),
-        }
-    }
-}
-
-impl Frame {
-    /// Whether a drop inside has to wait for a shield; if so, `cx` is woken when it need not any longer.
-    pub(crate) fn postpone(&self, cx: &Context<'_>) -> bool {
-        self.shields
-            .get()
-            .is_some_and(|shields| shields.postpone(cx))
-    }
-
-    pub(crate) fn shields(&self) -> Rc<OpenShields> {
-        Rc::clone(self.shields.get_or_init(Rc::default))
-    }
-}
+use frame::OpenShields;
 
 /// Keeps `future` from being cancelled from around it: the task that runs it, a timeout, a group or a race that it is part
 /// of can be asked to stop, but drop nothing until it has finished. Then they do, at the next point of suspension.
@@ -150,7 +88,7 @@ impl Counted {
         self.begun = true;
         self.around = context::shields_around();
         for shields in &self.around {
-            shields.open.set(shields.open.get() + 1);
+            shields.open();
         }
     }
 

@@ -1,5 +1,7 @@
 //! The executor from inside: what tasks and callbacks use to start others.
 
+mod hooks;
+
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -8,18 +10,18 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::callback::once::Once;
-use crate::callback::{Callback, Handle};
+use crate::callback::Callback;
+use crate::callback::handle::Handle;
 use crate::context;
 use crate::core::{Core, Local};
 use crate::lost::Lost;
+use crate::schedule::schedule;
 use crate::task::handle::Task;
-use crate::task::harness;
 use crate::task::header::{Header, NO_SLOT};
-use crate::task::info::{TaskId, TaskInfo};
-use crate::task_group::ChildInfo;
-use crate::task_local::snapshot::call_with;
-use crate::task_local::values::{inherited, may_inherit};
+use crate::task::id::TaskId;
+use crate::task::info::TaskInfo;
+use crate::task::spawn;
+use crate::task_group::info::ChildInfo;
 
 /// A handle to an executor on its own thread: spawns tasks and schedules callbacks, `!Send` ones too. Cheap to clone.
 ///
@@ -60,7 +62,7 @@ impl Spawner {
     {
         let site = Location::caller();
         context::with_local(|current| match current {
-            Some((core, local)) => Ok(Task::new(harness::spawn(core, local, future, site, 0))),
+            Some((core, local)) => Ok(Task::new(spawn::spawn(core, local, future, site, 0))),
             None => Err(future),
         })
     }
@@ -108,13 +110,45 @@ impl Spawner {
         F: Future + 'static,
         F::Output: 'static,
     {
-        Task::new(harness::spawn(
+        Task::new(spawn::spawn(
             &self.core,
             self.local(),
             future,
             Location::caller(),
             0,
         ))
+    }
+
+    /// Makes a task of `future` and polls it here and now. If it finishes, it is done when this returns and has never been in
+    /// the queue; else it goes on as any task. asyncio: `create_task(…, eager_start=True)`.
+    ///
+    /// It is a task from the beginning: [`current_task`](Spawner::current_task) says so, it has inherited task-local values of
+    /// its own, panics stay inside it, and it can be cancelled. The caller is current again afterwards. Outside this
+    /// executor's turn it is [spawned](Spawner::spawn) as usual: nothing is polled while the executor does not run.
+    ///
+    /// Worth it where most of them find what they need at once, in a cache say. It gives up what the queue is for: what
+    /// the future does before its first wait happens before the caller goes on, and tasks that spawn each other so
+    /// recurse on the stack.
+    ///
+    /// ```
+    /// use rondel_executor::{Executor, Spawner};
+    ///
+    /// let executor = Executor::new();
+    /// executor.call_soon(|| {
+    ///     let task = Spawner::current().unwrap().spawn_eager(async { "cached" });
+    ///     assert!(task.is_finished());
+    /// });
+    /// executor.run_until_idle();
+    /// ```
+    #[doc(alias = "eager_task_factory")]
+    #[track_caller]
+    pub fn spawn_eager<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let site = Location::caller();
+        Task::new(spawn::spawn_eager(&self.core, self.local(), future, site))
     }
 
     /// Schedules `callback` behind everything that is ready now. No allocation for a closure of up to five words, once the
@@ -287,48 +321,6 @@ impl Spawner {
             Some(TaskInfo::of(header, header.home.local.get()?))
         })
     }
-}
-
-/// Makes an entry of a closure.
-#[inline]
-pub(crate) fn schedule(
-    local: &Local,
-    site: &'static Location<'static>,
-    callback: impl FnOnce() + 'static,
-) -> Handle {
-    if may_inherit() {
-        schedule_inheriting(local, site, callback)
-    } else {
-        schedule_as_is(local, site, callback)
-    }
-}
-
-#[cold]
-fn schedule_inheriting(
-    local: &Local,
-    site: &'static Location<'static>,
-    callback: impl FnOnce() + 'static,
-) -> Handle {
-    match inherited() {
-        None => schedule_as_is(local, site, callback),
-        values => schedule_as_is(local, site, move || call_with(values, site, callback)),
-    }
-}
-
-#[inline]
-fn schedule_as_is(
-    local: &Local,
-    site: &'static Location<'static>,
-    callback: impl FnOnce() + 'static,
-) -> Handle {
-    let once = Once::new(&local.spare, site, callback);
-    let handle = Handle::of(&once);
-    if local.closed.get() {
-        once.cancel();
-    } else {
-        local.push_once(once);
-    }
-    handle
 }
 
 impl fmt::Debug for Spawner {

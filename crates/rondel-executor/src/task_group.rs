@@ -10,7 +10,7 @@
 //!   puts a key into a queue that nobody reads any more.
 //! - A forgotten group leaks, children included. It is never polled again, since whoever forgot it has no pin to poll it by;
 //!   so no child is polled or dropped after `'env` has ended.
-//! - `'env` is a parameter of [`task_group`]. So it outlives the call, and a child cannot borrow what the body declares, which
+//! - `'env` is a parameter of [`task_group`](open::task_group). So it outlives the call, and a child cannot borrow what the body declares, which
 //!   may be gone before the child. The borrows themselves are the compiler's, there is no `unsafe` here.
 //! - Group and children refer to each other: a child that spawns holds a [`TaskGroup`]. The circle is cut by the group's
 //!   future, which closes the group and drops the children when it ends or is dropped. A `TaskGroup` kept beyond that is
@@ -18,9 +18,12 @@
 
 pub(crate) mod board;
 mod child;
-mod info;
-pub(crate) mod lineage;
+pub(crate) mod info;
+mod lineage;
 mod member;
+pub(crate) mod open;
+pub(crate) mod origin;
+mod post;
 mod run;
 
 use std::cell::Cell;
@@ -32,136 +35,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 pub use self::child::{Cancelled, Child};
-pub use self::info::ChildInfo;
 
-use self::info::About;
+use self::info::{About, ChildInfo};
 use self::member::{Member, Node, Plain};
-use self::run::Running;
 use crate::crowd::Crowd;
-use crate::error_group::GroupError;
 use crate::wait::Waits;
 
-/// Runs `body` with a group of children, and returns when the body and every child have ended: no child outlives the call.
-///
-/// A child is spawned with [`TaskGroup::spawn`] and runs beside the body, as a part of the task that awaits the group. It need
-/// not be `Send` or `'static`: it borrows what was declared before the group.
-///
-/// - The first failure (a child or the body returns `Err`) cancels the body and all children. The group still runs what was
-///   ready together with it to its end, and all errors of that batch come back in one [`ErrorGroup`](crate::ErrorGroup).
-/// - A body that returns early waits for the children. Those may spawn more.
-/// - What a cancelled child leaves to clean up ([`defer`](crate::defer) and its like) is cleaned up before the group returns,
-///   that of different children side by side.
-/// - A panic of a child or the body cancels like a failure, and goes on in the caller when all have ended.
-/// - [`TaskGroup::cancel`] ends the group early without a failure: [`GroupError::Cancelled`].
-///
-/// asyncio: `async with asyncio.TaskGroup()`. Trio: a nursery. The standard library: `thread::scope`. For tasks that are not
-/// part of the caller, see [`TaskSet`](crate::TaskSet); where nothing can fail, [`task_scope`].
-///
-/// ```
-/// use rondel_executor::{Executor, task_group};
-/// use std::cell::Cell;
-///
-/// let executor = Executor::new();
-/// let task = executor.spawn(async {
-///     let words = vec!["never", "gonna", "give"];
-///     let letters = Cell::new(0);
-///     let ended = task_group(async |g| {
-///         for word in &words {
-///             let letters = &letters;
-///             g.spawn(async move {
-///                 letters.set(letters.get() + word.len());
-///                 Ok::<_, std::io::Error>(())
-///             });
-///         }
-///         Ok("spawned")
-///     })
-///     .await;
-///     assert_eq!(ended.unwrap(), "spawned");
-///     letters.get()
-/// });
-/// executor.run_until_idle();
-/// assert_eq!(task.into_result().unwrap().unwrap(), 14);
-/// ```
-///
-/// Children cannot borrow what the body declares, it might return before them:
-///
-/// ```compile_fail,E0373
-/// # use rondel_executor::task_group;
-/// # async fn example() {
-/// task_group(async |g| {
-///     let local = 1;
-///     g.spawn(async { Ok::<_, ()>(println!("{local}")) });
-///     Ok(())
-/// })
-/// .await
-/// # .unwrap();
-/// # }
-/// ```
-///
-/// Each poll of the group runs at most the children that were ready when it began, so a busy group does not hold up the rest
-/// of the program.
-///
-/// # Errors
-/// [`GroupError::Failed`] with all errors, [`GroupError::Cancelled`] if the group was cancelled by itself.
-///
-/// # Panics
-/// If the body or a child panicked, with that panic, after all have ended. It comes before errors, which are dropped then; a
-/// second panic is reported as lost.
-///
-/// # Cancel safety
-/// Dropped before it has ended, it drops the body, then the children in the order of spawning; what each leaves to clean up is
-/// left to the scope around, so that whoever cancelled waits for it.
-pub async fn task_group<'env, R, E, B>(body: B) -> Result<R, GroupError<E>>
-where
-    E: 'env,
-    B: AsyncFnOnce(TaskGroup<'env, E>) -> Result<R, E>,
-{
-    let group = TaskGroup::new();
-    Running::new(&group, body(group.clone())).await
-}
-
-/// Runs `body` with a scope for children that cannot fail, and returns the body's output when it and every child have ended.
-///
-/// [`task_group`] without an error type: children and body return plain outputs, and nothing cancels the scope but a panic, or
-/// whoever drops it. Single children are cancelled by their handles.
-///
-/// # Panics
-/// If the body or a child panicked, with that panic, after all have ended.
-///
-/// # Cancel safety
-/// As [`task_group`].
-///
-/// ```
-/// use rondel_executor::{Executor, task_scope};
-///
-/// let executor = Executor::new();
-/// let task = executor.spawn(async {
-///     let text = String::from("it borrows");
-///     task_scope(async |s| {
-///         let text = &text;
-///         let letters = s.spawn(async move { text.len() });
-///         let words = s.spawn(async move { text.split(' ').count() });
-///         (letters.await.unwrap(), words.await.unwrap())
-///     })
-///     .await
-/// });
-/// executor.run_until_idle();
-/// assert_eq!(task.into_result().unwrap().unwrap(), (10, 2));
-/// ```
-pub async fn task_scope<'env, R, B>(body: B) -> R
-where
-    B: AsyncFnOnce(TaskScope<'env>) -> R,
-{
-    let scope = TaskScope(TaskGroup::new());
-    let running = Running::new(&scope.0, Plain::new(body(scope.clone())));
-    match running.await {
-        Ok(output) => output,
-        Err(GroupError::Failed(errors)) => match errors.first {},
-        Err(GroupError::Cancelled) => unreachable!("a scope gives nobody its group to cancel"),
-    }
-}
-
-/// A group of children under way: spawns more of them. Cheap to clone; made by [`task_group`].
+/// A group of children under way: spawns more of them. Cheap to clone; made by [`task_group`](open::task_group).
 ///
 /// A child that spawns needs a clone of its own: `let inner = g.clone(); g.spawn(async move { inner.spawn(…); … })`.
 pub struct TaskGroup<'env, E>(Rc<Shared<'env, E>>);
@@ -229,13 +109,13 @@ impl<'env, E: 'env> TaskGroup<'env, E> {
             return Child::refused();
         }
         let child = Child::running();
-        let node = Node::new(future, child.state(), about.span());
+        let node = Node::new(future, child.state(), &about);
         child.set_wake(group.crowd.insert_with_wake(Box::pin(node), about));
         child
     }
 
     /// Ends the group early, without a failure: the body and every child are cancelled, and when they have ended the group
-    /// gives [`GroupError::Cancelled`]. If nothing is left to be cut short, its outcome stands.
+    /// gives [`GroupError::Cancelled`](crate::GroupError::Cancelled). If nothing is left to be cut short, its outcome stands.
     ///
     /// Calling it again, or after the group has ended, does nothing. asyncio: `TaskGroup.cancel` (3.15).
     ///
@@ -315,7 +195,7 @@ impl<'env, E: 'env> fmt::Debug for TaskGroup<'env, E> {
     }
 }
 
-/// A group whose children cannot fail; made by [`task_scope`].
+/// A group whose children cannot fail; made by [`task_scope`](open::task_scope).
 pub struct TaskScope<'env>(TaskGroup<'env, Infallible>);
 
 impl<'env> TaskScope<'env> {

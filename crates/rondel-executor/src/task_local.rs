@@ -4,6 +4,7 @@
 //! scheduling a callback takes a share of the snapshot. Who uses no values pays one look at the thread's context for
 //! each of those, and nothing a poll.
 
+pub(crate) mod current;
 pub(crate) mod snapshot;
 pub(crate) mod values;
 
@@ -19,7 +20,8 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use values::{Value, enter, lookup, replace};
+use current::{enter, lookup, replace};
+use values::Value;
 
 /// A value of its own for each task, inherited by what the task starts. Meant to be a `static`.
 ///

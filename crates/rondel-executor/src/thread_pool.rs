@@ -8,6 +8,7 @@ mod builder;
 mod error;
 mod job;
 mod report;
+mod running;
 mod shared;
 mod sync;
 
@@ -19,7 +20,8 @@ use std::time::Duration;
 pub use builder::ThreadPoolBuilder;
 pub use error::{JobError, SubmitError};
 pub use job::Job;
-pub use report::{Drained, RunningJob, ShutdownReport};
+pub use report::{Drained, ShutdownReport};
+pub use running::RunningJob;
 
 use job::JobCell;
 use shared::{Config, Shared};

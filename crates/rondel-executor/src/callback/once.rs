@@ -10,11 +10,19 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-use super::{Callback, State};
+use super::Callback;
 use crate::site::Site;
 
 /// Where the closure lies.
 type Room = MaybeUninit<[usize; 5]>;
+
+/// Where a callback stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Waiting,
+    Called,
+    Cancelled,
+}
 
 /// One share of a scheduled closure.
 #[derive(Clone)]
@@ -122,7 +130,7 @@ impl Once {
         self.0.cancel()
     }
 
-    pub(super) fn into_callback(self) -> Rc<dyn Callback> {
+    pub(crate) fn into_callback(self) -> Rc<dyn Callback> {
         self.0
     }
 

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::cleanup::{Cleanup, leave};
+use crate::cleanup::leave;
+use crate::cleanup::scope::Cleanup;
 
 /// Runs a cleanup inline. Dropped before its end, it leaves the cleanup, as far as it has come, to the current scope.
 pub(super) struct Inline(Option<Cleanup>);

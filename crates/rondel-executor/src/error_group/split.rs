@@ -1,6 +1,5 @@
 //! Groups of boxed errors: what is nested in them can be reached, and picked out by type.
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
 
@@ -135,15 +134,4 @@ fn nested<E: DynError>(member: &E) -> Option<&ErrorGroup<E>> {
         Some(ended) => ended.errors(),
         None => error.downcast_ref::<ErrorGroup<E>>(),
     }
-}
-
-/// A member as an error, where its type allows to see it as one.
-pub(super) fn as_error<E: 'static>(member: &E) -> Option<&(dyn Error + 'static)> {
-    let member: &dyn Any = member;
-    if let Some(boxed) = member.downcast_ref::<Box<dyn Error>>() {
-        return Some(&**boxed);
-    }
-    member
-        .downcast_ref::<Box<dyn Error + Send + Sync>>()
-        .map(|boxed| &**boxed as &(dyn Error + 'static))
 }

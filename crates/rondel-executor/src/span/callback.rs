@@ -3,7 +3,7 @@
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
-use super::{Inside, Kept};
+use super::kept::{Inside, Kept};
 use crate::site::Site;
 
 /// A callback's span, entered; left and closed with this.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tracing::level_filters::LevelFilter;
 
-use super::{Inside, Kept};
+use super::kept::{Inside, Kept};
 use crate::site::Site;
 
 /// A child's span, if somebody wants it: inside that of the task that polls the group.

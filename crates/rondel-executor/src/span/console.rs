@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use self::waiting::{Waiting, suspended};
-use super::{Kept, Kind, contained, enter, exit};
-use crate::task::header::Header;
+use super::kept::{Kept, contained, enter, exit};
+use crate::task::info::TaskInfo;
+use crate::wait::Waits;
 
 pub(super) struct ConsoleSpan {
     span: Kept,
@@ -25,11 +26,10 @@ pub(super) struct ConsoleSpan {
 }
 
 impl ConsoleSpan {
-    /// `None` if nobody wants it.
+    /// `None` if nobody wants it. `kind` is in tokio's words.
     pub(super) fn begin(
-        header: &Header,
-        name: &str,
-        kind: Kind,
+        task: &TaskInfo,
+        kind: &'static str,
         size: usize,
         waker: &Waker,
     ) -> Option<Self> {
@@ -38,19 +38,14 @@ impl ConsoleSpan {
                 target: "tokio::task",
                 parent: None,
                 "runtime.spawn",
-                // tokio's words: a task that stays on its thread, and one that a thread blocks on.
-                kind = match kind {
-                    Kind::Main => "block_on",
-                    Kind::Spawned => "local",
-                    Kind::Cleanup => "cleanup",
-                },
-                task.name = name,
-                task.id = header.id(),
+                kind,
+                task.name = task.name(),
+                task.id = task.id.get(),
                 original_size.bytes = size as u64,
                 size.bytes = size as u64,
-                loc.file = header.site.file(),
-                loc.line = header.site.line(),
-                loc.col = header.site.column(),
+                loc.file = task.site.file(),
+                loc.line = task.site.line(),
+                loc.col = task.site.column(),
             )
         });
         let id = span.id()?.into_u64();
@@ -69,10 +64,10 @@ impl ConsoleSpan {
         Lent::of(Arc::clone(&self.waker))
     }
 
-    /// It has been polled.
-    pub(super) fn leave(&self, header: &Header) {
+    /// It has been polled, and this is what it waits for.
+    pub(super) fn leave(&self, waits: (Waits, u32)) {
         let before = self.waiting().take();
-        let waiting = suspended(before, header.waits());
+        let waiting = suspended(before, waits);
         *self.waiting() = waiting;
         exit(&self.span);
     }

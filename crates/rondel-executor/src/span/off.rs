@@ -1,11 +1,11 @@
 //! Without the feature `tracing` there are no spans, and nothing of them in what is compiled. See `span.rs`.
 
-use std::rc::Rc;
-use std::task::{Context, Poll};
+#[path = "off/poll.rs"]
+pub(crate) mod poll;
 
-use crate::core::Local;
+use std::rc::Rc;
+
 use crate::site::Site;
-use crate::task::header::Header;
 
 pub(crate) struct TaskSpan;
 
@@ -17,17 +17,6 @@ impl TaskSpan {
 
     #[inline(always)]
     pub(crate) fn rename(&self, _: &str) {}
-}
-
-#[inline(always)]
-pub(crate) fn polling<T>(
-    _: &Header,
-    _: &Local,
-    _: usize,
-    cx: &mut Context<'_>,
-    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
-) -> Poll<T> {
-    poll(cx)
 }
 
 pub(crate) struct CallbackSpan;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::task::info::TaskId;
+use crate::task::id::TaskId;
 
 /// How long an entry ran; see [`Observer::end`](crate::Observer::end).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,8 @@
 
 use crate::context;
 use crate::core::Local;
-use crate::task::handle::Task;
 use crate::task::header::Header;
-use crate::task::info::TaskId;
+use crate::task::id::TaskId;
 
 /// Notes that the task being polled awaits this one, if accounts are kept.
 #[cold]
@@ -17,7 +16,8 @@ pub(super) fn note(header: &Header, local: &Local) {
     }
 }
 
-fn add(header: &Header, local: &Local, by: TaskId) {
+/// Notes that `by` awaits a task, until it is taken back or the task has finished.
+pub(super) fn add(header: &Header, local: &Local, by: TaskId) {
     if header.has(Header::FINISHED) {
         return;
     }
@@ -28,39 +28,8 @@ fn add(header: &Header, local: &Local, by: TaskId) {
     });
 }
 
-impl<T> Task<T> {
-    /// Notes for reports that the task `by` awaits this one: for combinators that wait for tasks in ways of their own. It
-    /// stands in [`TaskInfo::awaited_by`](crate::TaskInfo::awaited_by) until it is taken back or this task is done. asyncio:
-    /// `future_add_to_awaited_by`.
-    ///
-    /// Whoever awaits the handle itself needs none of this.
-    ///
-    /// ```
-    /// use rondel_executor::Executor;
-    /// use std::future::pending;
-    ///
-    /// let executor = Executor::new();
-    /// let job = executor.spawn(pending::<()>());
-    /// let boss = executor.spawn(pending::<()>());
-    /// job.add_awaited_by(boss.id());
-    /// assert_eq!(job.info().unwrap().awaited_by(), [boss.id()]);
-    /// job.discard_awaited_by(boss.id());
-    /// assert!(job.info().unwrap().awaited_by().is_empty());
-    /// ```
-    #[doc(alias = "future_add_to_awaited_by")]
-    pub fn add_awaited_by(&self, by: TaskId) {
-        if let Some((header, local)) = self.reach() {
-            add(header, local, by);
-        }
-    }
-
-    /// Takes back what [`add_awaited_by`](Task::add_awaited_by) noted. asyncio: `future_discard_from_awaited_by`.
-    #[doc(alias = "future_discard_from_awaited_by")]
-    pub fn discard_awaited_by(&self, by: TaskId) {
-        if let Some((header, local)) = self.reach() {
-            local.extras(header, |extras| {
-                extras.awaited_by.retain(|known| *known != by)
-            });
-        }
-    }
+pub(super) fn discard(header: &Header, local: &Local, by: TaskId) {
+    local.extras(header, |extras| {
+        extras.awaited_by.retain(|known| *known != by)
+    });
 }

@@ -7,14 +7,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::cleanup::Scope;
+use crate::cleanup::scope::Scope;
 use crate::late_wake::LateWaker;
-use crate::shield::OpenShields;
+use crate::shield::frame::OpenShields;
 use crate::task::account::Account;
 use crate::task::done::OnDone;
-use crate::task::info::TaskId;
+use crate::task::id::TaskId;
 use crate::task_group::board::Board;
-use crate::task_group::lineage::Origin;
+use crate::task_group::origin::Origin;
 use crate::task_local::values::Shared;
 
 /// A callback for when the task is done, with the number that removes it.

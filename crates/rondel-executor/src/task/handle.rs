@@ -16,12 +16,14 @@ use crate::core::Local;
 use crate::lost::{Lost, LostKind};
 use crate::task::awaited_by;
 use crate::task::done::{DoneCall, OnDone};
-use crate::task::harness::{self, Raw, report_panic};
+use crate::task::harness::{Raw, report_panic};
 use crate::task::header::{Header, NO_SLOT};
-use crate::task::info::{TaskId, TaskInfo};
+use crate::task::id::TaskId;
+use crate::task::info::TaskInfo;
 use crate::task::join_error::{JoinError, PanicPayload};
+use crate::task::spawn;
+use crate::task_local::current::inherited;
 use crate::task_local::snapshot::{TaskLocals, call_with};
-use crate::task_local::values::inherited;
 use crate::wait::Waits;
 
 /// A task: a future that its executor drives, and the handle to its outcome.
@@ -208,6 +210,39 @@ impl<T> Task<T> {
         })
     }
 
+    /// Notes for reports that the task `by` awaits this one: for combinators that wait for tasks in ways of their own. It
+    /// stands in [`TaskInfo::awaited_by`](crate::TaskInfo::awaited_by) until it is taken back or this task is done. asyncio:
+    /// `future_add_to_awaited_by`.
+    ///
+    /// Whoever awaits the handle itself needs none of this.
+    ///
+    /// ```
+    /// use rondel_executor::Executor;
+    /// use std::future::pending;
+    ///
+    /// let executor = Executor::new();
+    /// let job = executor.spawn(pending::<()>());
+    /// let boss = executor.spawn(pending::<()>());
+    /// job.add_awaited_by(boss.id());
+    /// assert_eq!(job.info().unwrap().awaited_by(), [boss.id()]);
+    /// job.discard_awaited_by(boss.id());
+    /// assert!(job.info().unwrap().awaited_by().is_empty());
+    /// ```
+    #[doc(alias = "future_add_to_awaited_by")]
+    pub fn add_awaited_by(&self, by: TaskId) {
+        if let Some((header, local)) = self.reach() {
+            awaited_by::add(header, local, by);
+        }
+    }
+
+    /// Takes back what [`add_awaited_by`](Task::add_awaited_by) noted. asyncio: `future_discard_from_awaited_by`.
+    #[doc(alias = "future_discard_from_awaited_by")]
+    pub fn discard_awaited_by(&self, by: TaskId) {
+        if let Some((header, local)) = self.reach() {
+            awaited_by::discard(header, local, by);
+        }
+    }
+
     /// The outcome of a task that is done, once: as awaiting it would give, without waiting. `None` while it is not done;
     /// [`JoinError::Taken`] if the outcome was taken before. asyncio: `Task.result()` and `Task.exception()`.
     pub fn result(&mut self) -> Option<Result<T, JoinError>> {
@@ -273,7 +308,7 @@ where
             }
         };
         if let Some(local) = core.local.get() {
-            Task::new(harness::spawn(&core, local, report, Location::caller(), 0)).detach();
+            Task::new(spawn::spawn(&core, local, report, Location::caller(), 0)).detach();
         }
     }
 }

@@ -12,26 +12,22 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use async_task::{Builder, Runnable};
 use pin_project_lite::pin_project;
 
 use crate::claim::Claim;
-use crate::context::{self, Polling, Turn, announce};
+use crate::context::{self, Polling, announce};
 use crate::core::{Core, Local};
-use crate::late_wake::{self, passed};
 use crate::lost::Lost;
 use crate::site::Site;
-use crate::span;
-use crate::task::account::Account;
+use crate::span::poll::poll_inside;
 use crate::task::done::DoneCall;
-use crate::task::eager::run_here;
-use crate::task::factory;
 use crate::task::header::{Header, NO_SLOT};
-use crate::task::info::{TaskId, TaskInfo};
-use crate::task_local::values::{bequeath, may_inherit, within};
+use crate::task::info::TaskInfo;
+use crate::task::wary;
+use crate::task_local::current::{bequeath, may_inherit, within};
 use crate::wait::Waits;
 
 pin_project! {
@@ -44,93 +40,6 @@ pin_project! {
 
 /// What is left of a spawned task for its handle: `None` for one that was cancelled or panicked.
 pub(crate) type Raw<T> = async_task::Task<Option<T>, Header>;
-
-/// Makes a task of `future` and puts it at the end of the ready queue.
-#[inline]
-pub(crate) fn spawn<F>(
-    core: &Arc<Core>,
-    local: &Local,
-    future: F,
-    site: Site,
-    flags: u8,
-) -> Raw<F::Output>
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    if local.unusual.get() {
-        return spawn_unusual(core, local, future, site, flags, false);
-    }
-    let (runnable, task) = create(local, Claim::new(core, local), future, site, flags);
-    local.push_task(runnable);
-    task
-}
-
-/// The same, but polls it here first if it is the executor's turn.
-pub(crate) fn spawn_eager<F>(
-    core: &Arc<Core>,
-    local: &Local,
-    future: F,
-    site: Site,
-) -> Raw<F::Output>
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    if local.unusual.get() {
-        return spawn_unusual(core, local, future, site, 0, true);
-    }
-    let (runnable, task) = create(local, Claim::new(core, local), future, site, 0);
-    if let Err(runnable) = run_here(core, runnable) {
-        local.push_task(runnable);
-    }
-    task
-}
-
-/// Spawns on an executor that is closed or has a task factory.
-#[cold]
-fn spawn_unusual<F>(
-    core: &Arc<Core>,
-    local: &Local,
-    future: F,
-    site: Site,
-    flags: u8,
-    eager: bool,
-) -> Raw<F::Output>
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    let factory = local.hooks.borrow().task_factory.clone();
-    let (runnable, task) = match factory {
-        // Flags are those of tasks of our own: cleanups, and what brings an outcome to another thread.
-        Some(factory) if flags == 0 && !local.closed.get() => {
-            factory::make(core, local, &factory, future, site)
-        }
-        _ => create(local, Claim::new(core, local), future, site, flags),
-    };
-    if local.accounts.get() {
-        let parent = context::with_task(|parent| parent.map(|parent| TaskId(parent.id())));
-        local.with_extras(task.metadata(), |extras| {
-            extras.account = Some(Account::opened(parent));
-        });
-    }
-    if local.closed.get() {
-        // Nobody will run it any more: its future goes now, and the handle says `Cancelled`.
-        let _turn = Turn::enter(core);
-        run(runnable);
-        return task;
-    }
-    let kept = if eager {
-        run_here(core, runnable).err()
-    } else {
-        Some(runnable)
-    };
-    if let Some(runnable) = kept {
-        local.push_task(runnable);
-    }
-    task
-}
 
 /// Makes a task of `future`, in nobody's hands yet.
 #[inline]
@@ -188,7 +97,7 @@ where
         let header = polling.header();
         // SAFETY: this is the home thread: `run` is called there alone, and what it announces is seen on its thread alone.
         let local = unsafe { header.home.local.get_at_home() };
-        let polled = span::polling(header, local, size_of::<F>(), cx, |cx| {
+        let polled = poll_inside(header, local, size_of::<F>(), cx, |cx| {
             self.poll_at_home(header, local, cx)
         });
         if polled.is_pending() && header.slot.get() == NO_SLOT {
@@ -264,11 +173,11 @@ fn poll_warily<F: Future>(
     future: Pin<&mut Option<F>>,
     cx: &Context<'_>,
 ) -> Poll<Option<F::Output>> {
-    if let Some(kept) = late_wake::kept(header, local) {
+    if let Some(kept) = wary::kept(header, local) {
         return poll_user(header, local, future, &mut Context::from_waker(&kept));
     }
     // SAFETY: used in this function only, while the context is there that the task's own waker comes from.
-    let wary = unsafe { passed(cx.waker()) };
+    let wary = unsafe { wary::passed(cx.waker()) };
     poll_user(header, local, future, &mut Context::from_waker(&wary))
 }
 
@@ -345,7 +254,7 @@ pub(super) fn clean_up(header: &Header, local: &Local, cx: &mut Context<'_>) -> 
     let Some(scope) = scope else {
         return Poll::Ready(());
     };
-    if local.closed.get() || scope.poll_done(cx).is_ready() {
+    if local.closed.get() || scope.poll_clean(cx).is_ready() {
         return Poll::Ready(());
     }
     header.set(Header::CLEANING);

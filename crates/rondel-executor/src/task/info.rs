@@ -4,29 +4,10 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::core::Local;
 use crate::task::account::Account;
-use crate::task::header::Header;
-use crate::task_group::ChildInfo;
-use crate::task_group::board::Board;
+use crate::task::id::TaskId;
+use crate::task_group::info::ChildInfo;
 use crate::wait::Waits;
-
-/// The number of a task, given in the order of spawning and never used again by its executor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId(pub(crate) u64);
-
-impl TaskId {
-    /// The number itself; the first task of an executor has 1.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
 
 /// A task as it was when it was looked at: number, name, where it was spawned, what it waits for.
 ///
@@ -40,7 +21,7 @@ pub struct TaskInfo {
     pub(crate) waits: Waits,
     pub(crate) waits_on: u32,
     pub(crate) waited: Waits,
-    pub(crate) slot: u32,
+    pub(crate) slot: Option<u32>,
     pub(crate) flags: Outcome,
     pub(crate) account: Option<Account>,
     pub(crate) awaited_by: Vec<TaskId>,
@@ -62,41 +43,6 @@ pub enum Outcome {
 }
 
 impl TaskInfo {
-    pub(crate) fn of(header: &Header, local: &Local) -> Self {
-        let (waits, waits_on) = header.waits();
-        let (name, account, awaited_by, children) = local
-            .extras(header, |extras| {
-                (
-                    extras.name.clone(),
-                    extras.account,
-                    extras.awaited_by.clone(),
-                    Board::children(&extras.groups),
-                )
-            })
-            .unwrap_or_default();
-        Self {
-            id: TaskId(header.id()),
-            name,
-            site: header.site,
-            waits,
-            waits_on,
-            waited: header.waited().0,
-            slot: header.slot.get(),
-            flags: if header.has(Header::PANICKED) {
-                Outcome::Panicked
-            } else if header.has(Header::CANCELLED) {
-                Outcome::Cancelled
-            } else if header.has(Header::FINISHED) {
-                Outcome::Finished
-            } else {
-                Outcome::Pending
-            },
-            account,
-            awaited_by,
-            children,
-        }
-    }
-
     /// The task's number.
     pub const fn id(&self) -> TaskId {
         self.id
@@ -150,8 +96,8 @@ impl TaskInfo {
     }
 
     /// The executor's place for the task while it is alive and has been suspended; `None` before and after.
-    pub fn slot(&self) -> Option<u32> {
-        (self.slot != crate::task::header::NO_SLOT).then_some(self.slot)
+    pub const fn slot(&self) -> Option<u32> {
+        self.slot
     }
 
     /// How far it has come.

@@ -17,19 +17,18 @@ use crate::claim::Claim;
 use crate::context::{Polling, Turn};
 use crate::core::Local;
 use crate::executor::Executor;
+use crate::executor::observed::{Observed, Who};
 use crate::lost::Lost;
-use crate::observer::Observed;
-use crate::pulse::Who;
 use crate::site::Site;
-use crate::span;
+use crate::span::poll::poll_inside;
 use crate::task::handle::cancel;
 use crate::task::harness::{clean_up, drive, finish};
 use crate::task::header::Header;
 use crate::task::info::TaskInfo;
 use crate::task::join_error::{JoinError, PanicPayload};
 use crate::task::main_task::{MainTask, MainWaker};
+use crate::task_local::current::bequeath;
 use crate::task_local::snapshot::TaskLocals;
-use crate::task_local::values::bequeath;
 
 impl MainTask {
     pub(crate) fn cancel(&self) -> bool {
@@ -148,7 +147,7 @@ impl<'e, 'f, F: Future> Main<'e, 'f, F> {
     ) -> Poll<Result<F::Output, JoinError>> {
         let polling = Polling::of(&task.header);
         let header = polling.header();
-        span::polling(header, local, size_of::<F>(), cx, |cx| {
+        poll_inside(header, local, size_of::<F>(), cx, |cx| {
             self.poll_at_home(header, local, cx)
         })
     }

@@ -5,7 +5,6 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::span::ChildSpan;
 use crate::wait::Waits;
 
 /// What a group keeps for each of its members, the body among them.
@@ -50,9 +49,13 @@ impl About {
         (&raw const *self).addr() as u64
     }
 
-    /// The span of a child, which it is to be polled in.
-    pub(super) fn span(&self) -> ChildSpan {
-        ChildSpan::new(self.site, self.name.as_ref())
+    /// Where it was spawned.
+    pub(super) const fn site(&self) -> Option<&'static Location<'static>> {
+        self.site
+    }
+
+    pub(super) const fn name(&self) -> Option<&Rc<str>> {
+        self.name.as_ref()
     }
 
     /// It has been suspended, and this is what it waits for.

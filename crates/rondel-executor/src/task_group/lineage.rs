@@ -3,11 +3,15 @@
 //! While a child is polled, the way from it to its task is known: groups nest as their polls do. A panic leaves that way, by
 //! unwinding: so each group that it goes on from notes the chain in the task, for the one around it or for the task's end.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 
 use super::info::{About, ChildInfo};
+use super::origin::{Origin, Thrown};
 use crate::context::{self, Who};
 use crate::crowd::{Crowd, Place};
+use crate::lost::{Lost, LostKind};
+use crate::spawner::Spawner;
+use crate::task::join_error::PanicPayload;
 
 /// Whoever of a group has the turn, while turns are given.
 pub(super) struct Turns<'a, P>(pub(super) &'a Crowd<P, About>);
@@ -44,20 +48,6 @@ impl Who for Option<ChildInfo> {
     }
 }
 
-/// A panic on its way out of a group, and where it came from.
-pub(crate) struct Origin {
-    thrown: Thrown,
-    chain: Vec<ChildInfo>,
-}
-
-/// What tells one panic from another. Its address is used again once it is gone, if somebody on the way has caught it.
-#[derive(PartialEq, Eq)]
-struct Thrown {
-    address: usize,
-    kind: TypeId,
-    message: Option<String>,
-}
-
 /// The way that a panic has come, caught just now in `child`.
 #[cold]
 pub(super) fn chain_of(payload: &(dyn Any + Send), child: Option<ChildInfo>) -> Vec<ChildInfo> {
@@ -92,29 +82,6 @@ fn with_place<R>(f: impl FnOnce(&mut Option<Origin>) -> R) -> Option<R> {
     })
 }
 
-impl Origin {
-    /// The chain of a panic, if it is the one noted.
-    pub(crate) fn of(self, payload: &(dyn Any + Send)) -> Vec<ChildInfo> {
-        if self.thrown == Thrown::of(payload) {
-            self.chain
-        } else {
-            Vec::new()
-        }
-    }
-}
-
-impl Thrown {
-    fn of(payload: &(dyn Any + Send)) -> Self {
-        let text = payload.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Self {
-            address: (&raw const *payload).cast::<()>().addr(),
-            kind: payload.type_id(),
-            message: text.map(ToOwned::to_owned),
-        }
-    }
-}
-
 /// Whether a chain ends as another one, of something around it, does.
 fn is_inside(inner: &[ChildInfo], outer: &[ChildInfo]) -> bool {
     let more = inner.len().checked_sub(outer.len());
@@ -124,4 +91,17 @@ fn is_inside(inner: &[ChildInfo], outer: &[ChildInfo]) -> bool {
             .into_iter()
             .all(|(one, other)| one.is_named_as(other))
     })
+}
+
+/// Reports a panic of a group's child that has no awaiter, to the executor whose turn it is.
+pub(super) fn report_panic(payload: Box<dyn Any + Send>, groups: Vec<ChildInfo>) {
+    let kind = LostKind::TaskPanicked(PanicPayload::new(payload));
+    let lost = Lost {
+        groups,
+        ..Lost::in_task(kind, Spawner::current_task())
+    };
+    match Spawner::current() {
+        Some(spawner) => spawner.report(lost),
+        None => lost.write_to_stderr(),
+    }
 }

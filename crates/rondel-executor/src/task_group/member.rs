@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::child::ChildState;
+use super::info::About;
 use crate::cancellable::Cancellable;
 use crate::span::ChildSpan;
 
@@ -47,11 +48,11 @@ impl<T> Drop for End<T> {
 }
 
 impl<F, T> Node<F, T> {
-    pub(super) fn new(future: F, state: Rc<ChildState<T>>, span: ChildSpan) -> Self {
+    pub(super) fn new(future: F, state: Rc<ChildState<T>>, about: &About) -> Self {
         Self {
             future: Cancellable::new(future),
             end: End(state),
-            span,
+            span: ChildSpan::new(about.site(), about.name()),
         }
     }
 }

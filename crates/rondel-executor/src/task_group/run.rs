@@ -18,17 +18,17 @@ use std::thread;
 
 use pin_project_lite::pin_project;
 
-use super::board;
 use super::info::{About, ChildInfo};
-use super::lineage::{Turns, chain_of, note};
+use super::lineage::{Turns, chain_of, note, report_panic};
 use super::member::Ended;
+use super::post::post;
 use super::{Boxed, Shared, TaskGroup};
 use crate::cancellable::Cancellable;
-use crate::cleanup::{Scope, leave};
+use crate::cleanup::leave;
+use crate::cleanup::scope::Scope;
 use crate::context::{self, Who};
 use crate::crowd::{Batch, Place};
 use crate::error_group::{ErrorGroup, GroupError};
-use crate::lost::Lost;
 use crate::task::header::Header;
 use crate::wait::Waits;
 
@@ -63,7 +63,7 @@ struct Failures<E> {
 impl<E> Drop for Failures<E> {
     fn drop(&mut self) {
         if let Some((payload, chain)) = self.panic.take() {
-            Lost::report_panic(payload, chain);
+            report_panic(payload, chain);
         }
     }
 }
@@ -115,7 +115,7 @@ where
             if let Some(header) = task {
                 let (waits, on) = shared.body_waits.get();
                 header.label(waits, on);
-                board::post(this.alive, &shared.crowd, header);
+                post(this.alive, &shared.crowd, header);
             }
             Poll::Pending
         })
@@ -335,7 +335,7 @@ where
             self.failures.panic = Some((payload, chain));
         } else {
             // Only one can go on in the caller.
-            Lost::report_panic(payload, chain);
+            report_panic(payload, chain);
         }
     }
 }
@@ -387,7 +387,7 @@ impl<E> Drop for Owner<'_, E> {
             }));
             if let Err(payload) = dropped {
                 let chain = chain_of(&*payload, who);
-                Lost::report_panic(payload, chain);
+                report_panic(payload, chain);
             }
             if own.is_done() {
                 scope = Some(own);

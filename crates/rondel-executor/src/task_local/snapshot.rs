@@ -9,11 +9,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::cleanup::Cleanup;
+use crate::cleanup::scope::Cleanup;
 use crate::context;
 use crate::lost::Lost;
 use crate::site::Site;
-use crate::task_local::values::{Shared, Slot, Value, Values, inherited};
+use crate::task_local::current::inherited;
+use crate::task_local::values::{Shared, Slot, Value, Values};
 
 /// The task-local values of one moment. Cheap to take and to clone: they are shared until somebody sets one.
 ///

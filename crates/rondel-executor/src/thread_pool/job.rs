@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::error::JobError;
-use super::shared::Shared;
+use super::shared::{Shared, Work};
 use super::sync::{AtomicBool, Mutex, Ordering, contain, lock, park, thread};
 use crate::PanicPayload;
 use crate::wait::Waits;
@@ -151,26 +151,6 @@ impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
     }
-}
-
-/// A job as the pool sees it.
-pub(super) trait Work: Send + Sync {
-    /// Where it was submitted.
-    fn site(&self) -> &'static Location<'static>;
-
-    /// Decides who gets it, a thread that starts it or somebody who cancels it: the first call returns `true`. Under the
-    /// pool's lock only.
-    fn claim(&self) -> bool;
-
-    /// Whether it has been claimed. Under the pool's lock only.
-    fn is_claimed(&self) -> bool;
-
-    /// Calls the closure, delivers the result. Outside all locks; does not panic. Returns whether it has announced to be
-    /// [delivering](Shared::delivering).
-    fn run(&self) -> bool;
-
-    /// Drops the closure of a job claimed for cancelling and tells who waits for it. Outside all locks.
-    fn finish_cancelled(&self);
 }
 
 /// A job as its owner sees it.

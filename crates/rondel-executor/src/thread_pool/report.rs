@@ -2,26 +2,14 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use super::running::RunningJob;
 use super::shared::Shared;
 use crate::wait::Waits;
-
-/// A job that runs, as listed by [`ThreadPool::running`](super::ThreadPool::running) and [`ShutdownReport`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct RunningJob {
-    /// Where it was submitted.
-    pub site: &'static Location<'static>,
-    /// When it started.
-    pub since: Instant,
-    /// The name of the thread it runs on.
-    pub thread: String,
-}
 
 /// What a [shutdown](super::ThreadPool::shutdown) left behind.
 #[derive(Clone, Debug, Default)]
@@ -38,21 +26,6 @@ impl ShutdownReport {
     /// Whether every job that was accepted has run to its end, and all threads have been joined.
     pub fn is_clean(&self) -> bool {
         self.running.is_empty() && self.cancelled == 0
-    }
-}
-
-impl fmt::Display for RunningJob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            site,
-            since,
-            thread,
-        } = self;
-        write!(
-            f,
-            "the job submitted at {site} has been running for {:?} on {thread}",
-            since.elapsed()
-        )
     }
 }
 

@@ -17,8 +17,7 @@ use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use super::error::SubmitError;
-use super::job::Work;
-use super::report::RunningJob;
+use super::running::RunningJob;
 use super::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, contain, lock, thread};
 use crate::PanicPayload;
 
@@ -72,6 +71,26 @@ pub(super) struct State {
     pub(super) ended: Option<thread::JoinHandle<()>>,
     pub(super) drain_wakers: Vec<(u64, Waker)>,
     pub(super) next_drain: u64,
+}
+
+/// A job as the pool sees it.
+pub(super) trait Work: Send + Sync {
+    /// Where it was submitted.
+    fn site(&self) -> &'static Location<'static>;
+
+    /// Decides who gets it, a thread that starts it or somebody who cancels it: the first call returns `true`. Under the
+    /// pool's lock only.
+    fn claim(&self) -> bool;
+
+    /// Whether it has been claimed. Under the pool's lock only.
+    fn is_claimed(&self) -> bool;
+
+    /// Calls the closure, delivers the result. Outside all locks; does not panic. Returns whether it has announced to be
+    /// [delivering](Shared::delivering).
+    fn run(&self) -> bool;
+
+    /// Drops the closure of a job claimed for cancelling and tells who waits for it. Outside all locks.
+    fn finish_cancelled(&self);
 }
 
 struct Queued {

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use crate::span::{Inside, Kept, contained};
+use crate::span::kept::{Inside, Kept, contained};
 use crate::wait::Waits;
 
 /// A kind of thing, and which of them.

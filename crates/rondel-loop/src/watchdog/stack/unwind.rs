@@ -24,6 +24,7 @@ const OURS: Places = Places {
         "/src/task/main.rs",
         "/src/callback/once.rs",
         "/src/executor.rs",
+        "/src/executor/batch.rs",
     ],
     names: &[
         "rondel_executor::task::harness::",
