@@ -15,8 +15,7 @@ use rondel_poll::{Events, Interest, Key, Mode, Readiness, ReadyState, SourceKind
 
 use crate::descriptor;
 use crate::error::LoopClosed;
-use crate::local::LocalLoop;
-use crate::state::State;
+use crate::state::{LocalLoop, State};
 
 /// Bytes that wait to be sent together at the end of the turn of whoever wrote them.
 ///

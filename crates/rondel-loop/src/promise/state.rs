@@ -16,10 +16,9 @@ use rondel_executor::{Spawner, Waits};
 
 use crate::current;
 use crate::exception::ExceptionContext;
-use crate::local::LocalLoop;
 use crate::promise::error::{DeferredError, Settled};
 use crate::promise::on_done::Done;
-use crate::state::State as LoopState;
+use crate::state::{LocalLoop, State as LoopState};
 
 pub(super) struct State<T, E> {
     settled: Cell<Option<Settled>>,

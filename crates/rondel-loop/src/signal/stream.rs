@@ -12,7 +12,7 @@ use rondel_executor::Waits;
 
 use super::{Inbox, Signal, add_stream, tidy};
 use crate::current;
-use crate::local::LocalLoop;
+use crate::state::LocalLoop;
 
 /// The arrivals of `signal`, from now on. Any number of streams may listen to the same signal; each learns of it.
 ///
