@@ -24,7 +24,8 @@ use crate::handle::Shared;
 use crate::inherit::apart;
 use crate::signal::Signals;
 use crate::state::{Limits, LocalLoop, State};
-use crate::timer::Timers;
+use crate::timer;
+use crate::timer::timers::{FAR, Timers};
 use crate::turn::{self, Budget, Look};
 use crate::watchdog;
 use crate::watchdog::options::Watchdog;
@@ -375,7 +376,7 @@ impl EventLoop {
         let state = Rc::clone(self.state());
         let alive = || state.executor.alive();
         let now = state.now();
-        let deadline = now.checked_add(limit).unwrap_or(now + crate::time::FAR);
+        let deadline = now.checked_add(limit).unwrap_or(now + FAR);
         // A timer of its own, so that the wait below ends with it.
         let alarm = self.call_at(deadline, || {});
         let run = Run::begin(&state)?;
@@ -419,7 +420,7 @@ impl EventLoop {
             keys.push(key);
             state.guarded(|| drop(callbacks));
         }
-        state.timers.clear(&state);
+        timer::clear(&state);
         state.executor.close();
         for key in keys {
             // Fails only for what the tasks' own destructors have deregistered in the meantime.
@@ -429,7 +430,7 @@ impl EventLoop {
             state.guarded(|| drop(unflushed));
         }
         drop(state.receive_buffer.take());
-        state.timers.clear(&state);
+        timer::clear(&state);
         let pool = state.pool.take();
         if let Some(pool) = pool {
             pool.close();

@@ -17,6 +17,7 @@ use crate::readiness::{Flush, Registration};
 use crate::signal::Signal;
 use crate::state::LocalLoop;
 use crate::timer::TimerHandle;
+use crate::timer::timers::FAR;
 use crate::watch::{self, Direction};
 
 impl LocalLoop {
@@ -43,9 +44,7 @@ impl LocalLoop {
     pub fn call_later(&self, delay: Duration, callback: impl FnOnce() + 'static) -> TimerHandle {
         let now = self.time();
         // What cannot be expressed as an instant is further away than any program lives.
-        let when = now
-            .checked_add(delay)
-            .unwrap_or_else(|| now + crate::time::FAR);
+        let when = now.checked_add(delay).unwrap_or_else(|| now + FAR);
         self.call_at(when, callback)
     }
 

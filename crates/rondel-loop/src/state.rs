@@ -17,7 +17,7 @@ use crate::notice::Notice;
 use crate::overseer::{Modes, Overseer};
 use crate::readiness::{Flush, Sources};
 use crate::signal::Signals;
-use crate::timer::Timers;
+use crate::timer::timers::Timers;
 use crate::watch::Watches;
 use crate::watchdog::options::Watchdog;
 
