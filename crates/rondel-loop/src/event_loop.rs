@@ -22,7 +22,8 @@ use crate::error::RunError;
 use crate::exception::ExceptionContext;
 use crate::handle::Shared;
 use crate::inherit::apart;
-use crate::signal::Signals;
+use crate::signal;
+use crate::signal::listeners::Signals;
 use crate::state::{Limits, LocalLoop, State};
 use crate::timer;
 use crate::timer::timers::{FAR, Timers};
@@ -409,7 +410,7 @@ impl EventLoop {
         let _current = Running::enter(&state);
         state.notice_unclosed();
         state.closed.set(true);
-        crate::signal::close(&state);
+        signal::close(&state);
         let sources = state.sources.borrow_mut().take_all();
         for source in &sources {
             state.guarded(|| source.on_loop_closed());

@@ -2,8 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::panic::Location;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -12,13 +11,10 @@ use rondel_poll::SourceKind;
 
 use crate::current::{self, NoRunningLoop};
 use crate::handle::{LoopHandle, Outstanding};
-use crate::inherit::inheriting;
 use crate::readiness::{Flush, Registration};
-use crate::signal::Signal;
 use crate::state::LocalLoop;
 use crate::timer::TimerHandle;
 use crate::timer::timers::FAR;
-use crate::watch::{self, Direction};
 
 impl LocalLoop {
     /// The loop that is running on this thread. asyncio: `get_running_loop`.
@@ -123,66 +119,6 @@ impl LocalLoop {
     pub fn set_default_executor(&self, pool: ThreadPool) {
         let before = self.state().pool.replace(Some(pool));
         drop(before);
-    }
-
-    /// Calls `callback` whenever `fd` is readable (data, an end or an error), until
-    /// [`remove_reader`](LocalLoop::remove_reader); a callback that was there is replaced. Level-triggered: what is not read is
-    /// announced again. asyncio: `add_reader`.
-    ///
-    /// The loop watches a duplicate of the descriptor, so that closing yours does no harm; what it refers to stays open
-    /// until the watch is removed.
-    ///
-    /// # Errors
-    /// What the system says of watching this kind of file; [`LoopClosed`](crate::LoopClosed).
-    #[track_caller]
-    pub fn add_reader(&self, fd: impl AsFd, callback: impl FnMut() + 'static) -> io::Result<()> {
-        let site = Location::caller();
-        let callback = inheriting(site, callback);
-        watch::add(self.state(), fd, Direction::Read, site, callback)
-    }
-
-    /// Calls `callback` whenever `fd` is writable; see [`add_reader`](LocalLoop::add_reader).
-    ///
-    /// # Errors
-    /// As [`add_reader`](LocalLoop::add_reader).
-    #[track_caller]
-    pub fn add_writer(&self, fd: impl AsFd, callback: impl FnMut() + 'static) -> io::Result<()> {
-        let site = Location::caller();
-        let callback = inheriting(site, callback);
-        watch::add(self.state(), fd, Direction::Write, site, callback)
-    }
-
-    /// Ends the watch for reading; `false` if there is none. A call that is queued already is not made.
-    pub fn remove_reader(&self, fd: impl AsFd) -> bool {
-        watch::remove(self.state(), fd.as_fd().as_raw_fd(), Direction::Read)
-    }
-
-    /// Ends the watch for writing; `false` if there is none.
-    pub fn remove_writer(&self, fd: impl AsFd) -> bool {
-        watch::remove(self.state(), fd.as_fd().as_raw_fd(), Direction::Write)
-    }
-
-    /// Calls `callback` in the loop whenever the process receives `signal`, instead of what the signal did before; a callback
-    /// that was there is replaced. Several arrivals in quick succession may be one call. asyncio: `add_signal_handler`.
-    ///
-    /// # Errors
-    /// `InvalidInput` for signals that cannot be caught, `Unsupported` under a virtual clock,
-    /// [`LoopClosed`](crate::LoopClosed).
-    #[track_caller]
-    pub fn add_signal_handler(
-        &self,
-        signal: Signal,
-        callback: impl FnMut() + 'static,
-    ) -> io::Result<()> {
-        let site = Location::caller();
-        let callback = inheriting(site, callback);
-        crate::signal::set_callback(self.state(), signal, site, callback)
-    }
-
-    /// Ends what [`add_signal_handler`](LocalLoop::add_signal_handler) began; when nobody else listens, the signal does again
-    /// what it did before. `false` if there was none.
-    pub fn remove_signal_handler(&self, signal: Signal) -> bool {
-        crate::signal::remove_callback(self.state(), signal)
     }
 
     /// Registers a descriptor of your own for good, edge-triggered and for both directions; see [`Registration`].

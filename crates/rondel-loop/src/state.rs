@@ -16,9 +16,9 @@ use crate::handle::Shared;
 use crate::notice::Notice;
 use crate::overseer::{Modes, Overseer};
 use crate::readiness::{Flush, Sources};
-use crate::signal::Signals;
+use crate::signal::listeners::Signals;
 use crate::timer::timers::Timers;
-use crate::watch::Watches;
+use crate::watch::watches::Watches;
 use crate::watchdog::options::Watchdog;
 
 /// A loop's exception handler, called on the loop's thread.

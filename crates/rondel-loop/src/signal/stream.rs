@@ -10,7 +10,9 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use rondel_executor::Waits;
 
-use super::{Inbox, Signal, add_stream, tidy};
+use super::listeners::Inbox;
+use super::number::Signal;
+use super::{add_stream, tidy};
 use crate::current;
 use crate::state::LocalLoop;
 
