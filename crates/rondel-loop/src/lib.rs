@@ -12,6 +12,7 @@ mod error;
 mod event_loop;
 mod exception;
 mod exception_handler;
+mod flush;
 mod fork;
 mod handle;
 mod inherit;
@@ -43,6 +44,7 @@ pub use current::{NoRunningLoop, call_soon, spawn};
 pub use error::{LoopClosed, RunError};
 pub use event_loop::{Builder, EventLoop};
 pub use exception::ExceptionContext;
+pub use flush::Flush;
 pub use handle::{LoopHandle, Outstanding};
 pub use inspect::{InspectError, Inspection};
 pub use metrics::Metrics;
@@ -52,7 +54,7 @@ pub use promise::{
     CallbackToken, Deferred, DeferredError, Promise, PromiseCancelled, RemotePromise,
     RemoteSetError, Settled, SharedDeferred, promise,
 };
-pub use readiness::{Flush, Registration};
+pub use readiness::Registration;
 pub use receive_buffer::ReceiveBuffer;
 pub use run::{RunOptions, Runner, run};
 pub use state::{ExceptionHandler, LocalLoop, NoticeHandler};

@@ -2,16 +2,14 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rondel_executor::{Handle, Spawner, Task, TaskInfo, ThreadPool};
-use rondel_poll::SourceKind;
 
 use crate::current::{self, NoRunningLoop};
+use crate::flush::Flush;
 use crate::handle::{LoopHandle, Outstanding};
-use crate::readiness::{Flush, Registration};
 use crate::state::LocalLoop;
 use crate::timer::TimerHandle;
 use crate::timer::timers::FAR;
@@ -119,14 +117,6 @@ impl LocalLoop {
     pub fn set_default_executor(&self, pool: ThreadPool) {
         let before = self.state().pool.replace(Some(pool));
         drop(before);
-    }
-
-    /// Registers a descriptor of your own for good, edge-triggered and for both directions; see [`Registration`].
-    ///
-    /// # Errors
-    /// What the system says of watching this kind of file; [`LoopClosed`](crate::LoopClosed).
-    pub fn register(&self, fd: OwnedFd, kind: SourceKind) -> io::Result<Registration> {
-        Registration::new(self, fd, kind)
     }
 
     /// Has `connection` flushed right after the callback or poll that is running; see [`Flush`]. Outside a turn: at the

@@ -1,4 +1,7 @@
 //! What a loop consists of, shared by its owner and the handles on its own thread, and a share of it: [`LocalLoop`].
+//!
+//! Of its subjects it names the tables alone, which know nothing of it; what works on them stands above. One leads back: a
+//! registered source (`readiness/source.rs`) keeps its loop, so that a registration is no larger than a pointer.
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -12,10 +15,11 @@ use rondel_executor::{Executor, ThreadPool};
 use rondel_poll::{Events, ProcessMark, Selector};
 
 use crate::exception::ExceptionContext;
+use crate::flush::Flush;
 use crate::handle::Shared;
 use crate::notice::Notice;
 use crate::overseer::{Modes, Overseer};
-use crate::readiness::{Flush, Sources};
+use crate::readiness::source::Sources;
 use crate::signal::listeners::Signals;
 use crate::timer::timers::Timers;
 use crate::watch::watches::Watches;
