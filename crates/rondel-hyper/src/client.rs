@@ -18,6 +18,7 @@ mod origin;
 mod pool;
 mod redirect;
 mod response;
+mod response_error;
 
 use std::fmt;
 use std::rc::Rc;
@@ -30,7 +31,8 @@ use self::pool::Pool;
 pub use self::body::Body;
 pub use self::builder::ClientBuilder;
 pub use self::error::{ClientError, ClientErrorKind};
-pub use self::response::{ResponseBody, ResponseBodyError, ResponseInfo};
+pub use self::response::{ResponseBody, ResponseInfo};
+pub use self::response_error::ResponseBodyError;
 
 /// A client for HTTP/1.1 and HTTP/2, with a pool of connections. Cheap to clone; the clones share the pool.
 ///

@@ -9,6 +9,7 @@ mod connection;
 mod options;
 mod patience;
 mod running;
+mod serve;
 #[cfg(feature = "tower")]
 mod tower;
 mod version;

@@ -5,7 +5,7 @@ use std::io;
 use rondel_executor::{Job, SendTaskLocals, ThreadPool};
 
 use crate::current;
-use crate::local::LocalLoop;
+use crate::state::LocalLoop;
 
 impl LocalLoop {
     /// Runs `work` in `pool` (`None`: the loop's own) and gives its result to whoever awaits the job. Dropping the job does

@@ -10,8 +10,7 @@ use std::rc::Rc;
 use rondel_executor::{Handle, Spawner, Task};
 use rondel_poll::ProcessMark;
 
-use crate::local::LocalLoop;
-use crate::state::State;
+use crate::state::{LocalLoop, State};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<State>>> = const { RefCell::new(None) };

@@ -9,11 +9,10 @@ use std::time::Duration;
 use rondel_executor::{LateWakeHandler, Spawner};
 use rondel_sync::label;
 
-use crate::local::LocalLoop;
 use crate::notice::Notice;
 use crate::overseer::{Modes, Overseer};
 use crate::report::{Level, report};
-use crate::state::State;
+use crate::state::{LocalLoop, State};
 use crate::task_graph::TaskGraph;
 
 /// From when on an entry counts as slow, unless set. asyncio's default.

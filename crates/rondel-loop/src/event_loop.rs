@@ -22,10 +22,11 @@ use crate::error::RunError;
 use crate::exception::ExceptionContext;
 use crate::handle::Shared;
 use crate::inherit::apart;
-use crate::local::LocalLoop;
-use crate::signal::Signals;
-use crate::state::{Limits, State};
-use crate::timer::Timers;
+use crate::signal;
+use crate::signal::listeners::Signals;
+use crate::state::{Limits, LocalLoop, State};
+use crate::timer;
+use crate::timer::timers::{FAR, Timers};
 use crate::turn::{self, Budget, Look};
 use crate::watchdog;
 use crate::watchdog::options::Watchdog;
@@ -376,7 +377,7 @@ impl EventLoop {
         let state = Rc::clone(self.state());
         let alive = || state.executor.alive();
         let now = state.now();
-        let deadline = now.checked_add(limit).unwrap_or(now + crate::time::FAR);
+        let deadline = now.checked_add(limit).unwrap_or(now + FAR);
         // A timer of its own, so that the wait below ends with it.
         let alarm = self.call_at(deadline, || {});
         let run = Run::begin(&state)?;
@@ -409,7 +410,7 @@ impl EventLoop {
         let _current = Running::enter(&state);
         state.notice_unclosed();
         state.closed.set(true);
-        crate::signal::close(&state);
+        signal::close(&state);
         let sources = state.sources.borrow_mut().take_all();
         for source in &sources {
             state.guarded(|| source.on_loop_closed());
@@ -420,7 +421,7 @@ impl EventLoop {
             keys.push(key);
             state.guarded(|| drop(callbacks));
         }
-        state.timers.clear(&state);
+        timer::clear(&state);
         state.executor.close();
         for key in keys {
             // Fails only for what the tasks' own destructors have deregistered in the meantime.
@@ -430,7 +431,7 @@ impl EventLoop {
             state.guarded(|| drop(unflushed));
         }
         drop(state.receive_buffer.take());
-        state.timers.clear(&state);
+        timer::clear(&state);
         let pool = state.pool.take();
         if let Some(pool) = pool {
             pool.close();

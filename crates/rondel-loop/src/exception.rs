@@ -1,17 +1,13 @@
-//! Failures that nobody awaits: the loop's exception handler.
+//! Failures that nobody awaits.
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io::Write;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::rc::Rc;
+use std::panic::Location;
 
 use rondel_executor::{ChildInfo, Lost, LostKind, PanicPayload, TaskInfo};
 
-use crate::local::LocalLoop;
 use crate::report::{Level, report, write_origin};
-use crate::state::State;
 
 /// What an exception handler is told. asyncio: the `context` dictionary.
 #[derive(Debug)]
@@ -32,9 +28,6 @@ pub struct ExceptionContext {
     /// Where the promise was made, if it was one that failed.
     pub promise: Option<&'static Location<'static>>,
 }
-
-/// A loop's exception handler, called on the loop's thread.
-pub type ExceptionHandler = Rc<dyn Fn(&LocalLoop, &ExceptionContext)>;
 
 impl ExceptionContext {
     /// A report with nothing but a message; fill in what else is known.
@@ -123,43 +116,6 @@ impl From<Lost> for ExceptionContext {
             groups: lost.groups,
             callback: lost.callback,
             promise: None,
-        }
-    }
-}
-
-impl State {
-    /// Runs foreign code outside any entry (a waker, a destructor, a flush): a panic of it is reported, and goes no further.
-    #[inline]
-    pub(crate) fn guarded(self: &Rc<Self>, f: impl FnOnce()) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-            self.report_panic(payload);
-        }
-    }
-
-    #[cold]
-    fn report_panic(self: &Rc<Self>, payload: Box<dyn Any + Send>) {
-        self.call_exception_handler(&ExceptionContext {
-            panic: Some(PanicPayload::new(payload)),
-            ..ExceptionContext::new("something that the loop called on the side panicked")
-        });
-    }
-
-    /// Calls the loop's exception handler. One that panics is not asked again about its own panic: both go to standard
-    /// error, and the loop goes on.
-    pub(crate) fn call_exception_handler(self: &Rc<Self>, context: &ExceptionContext) {
-        let handler = self.exception_handler.borrow().clone();
-        let Some(handler) = handler else {
-            return context.report();
-        };
-        let local = LocalLoop::of(self);
-        let called = catch_unwind(AssertUnwindSafe(|| handler(&local, context)));
-        if let Err(payload) = called {
-            let payload = PanicPayload::new(payload);
-            // Nowhere to report a failing standard error to.
-            let _ = writeln!(
-                std::io::stderr(),
-                "the exception handler panicked: {payload}\n  while it was told: {context}"
-            );
         }
     }
 }

@@ -21,9 +21,8 @@ use std::time::{Duration, Instant};
 
 use rondel_executor::Remote;
 
-use crate::local::LocalLoop;
 use crate::overseer::published::{Published, Seen};
-use crate::state::{AfterLook, State};
+use crate::state::{AfterLook, LocalLoop, State};
 use server::Server;
 use snapshot::Snapshot;
 

@@ -11,6 +11,8 @@ mod descriptor;
 mod error;
 mod event_loop;
 mod exception;
+mod exception_handler;
+mod flush;
 mod fork;
 mod handle;
 mod inherit;
@@ -41,21 +43,21 @@ pub use blocking::{run_in_executor, to_thread};
 pub use current::{NoRunningLoop, call_soon, spawn};
 pub use error::{LoopClosed, RunError};
 pub use event_loop::{Builder, EventLoop};
-pub use exception::{ExceptionContext, ExceptionHandler};
+pub use exception::ExceptionContext;
+pub use flush::Flush;
 pub use handle::{LoopHandle, Outstanding};
 pub use inspect::{InspectError, Inspection};
-pub use local::LocalLoop;
 pub use metrics::Metrics;
 pub use metrics::histogram::Histogram;
 pub use notice::Notice;
-pub use notice_handler::NoticeHandler;
 pub use promise::{
     CallbackToken, Deferred, DeferredError, Promise, PromiseCancelled, RemotePromise,
     RemoteSetError, Settled, SharedDeferred, promise,
 };
-pub use readiness::{Flush, Registration};
+pub use readiness::Registration;
 pub use receive_buffer::ReceiveBuffer;
 pub use run::{RunOptions, Runner, run};
+pub use state::{ExceptionHandler, LocalLoop, NoticeHandler};
 pub use task_graph::{
     CallGraph, ChildNode, Deadlock, DeadlockParty, TaskGraph, TaskNode, capture_call_graph,
 };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rondel_executor::ThreadPool;
 
-use crate::local::LocalLoop;
+use crate::state::LocalLoop;
 use histogram::Histogram;
 
 /// A loop's figures at one moment; see [`LocalLoop::metrics`]. Counts go up from the making of the loop.

@@ -4,13 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crate::exception::ExceptionContext;
-use crate::local::LocalLoop;
 use crate::notice::Notice;
 use crate::report::{Level, report};
-use crate::state::State;
-
-/// Is told of every [`Notice`], on the loop's thread.
-pub type NoticeHandler = Rc<dyn Fn(&LocalLoop, &Notice)>;
+use crate::state::{LocalLoop, NoticeHandler, State};
 
 impl LocalLoop {
     /// Sets who is told what [debug mode](LocalLoop::set_debug) notices; `None`: standard error, a line each. Gives the one

@@ -7,8 +7,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-use crate::local::LocalLoop;
-use crate::state::State;
+use crate::state::{LocalLoop, State};
 
 /// The size of a loop's buffer: as much as a socket gives at once.
 const SIZE: usize = 256 * 1024;

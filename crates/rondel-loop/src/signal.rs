@@ -5,122 +5,50 @@
 //! inherit nothing of it. When the last listener of a signal goes, the signal does again what it did before.
 
 mod disposition;
+pub(crate) mod listeners;
+mod number;
 mod stream;
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
-use std::fmt;
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::panic::Location;
 use std::rc::{Rc, Weak};
-use std::task::Waker;
 
 use rondel_executor::Callback;
 
 use crate::error::LoopClosed;
-use crate::state::State;
+use crate::inherit::inheriting;
+use crate::state::{LocalLoop, State};
 use crate::watch::{self, Direction};
 pub(crate) use disposition::is_default;
 use disposition::{Mailbox, Ring};
+use listeners::{Inbox, Listeners};
+pub use number::Signal;
 pub use stream::{SignalStream, ctrl_c, signal};
 
-/// The number of a signal.
-///
-/// ```
-/// use rondel_loop::signal::Signal;
-///
-/// assert_eq!(Signal::from_raw(15).unwrap(), Signal::TERMINATE);
-/// assert!(Signal::from_raw(9).is_err(), "KILL cannot be caught");
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Signal(i32);
-
-impl Signal {
-    /// SIGALRM, a timer of the process.
-    pub const ALARM: Self = Self(libc::SIGALRM);
-    /// SIGCHLD, a child stopped or ended.
-    pub const CHILD: Self = Self(libc::SIGCHLD);
-    /// SIGHUP, the terminal hung up; often: read your configuration again.
-    pub const HANGUP: Self = Self(libc::SIGHUP);
-    /// SIGINT, Ctrl-C.
-    pub const INTERRUPT: Self = Self(libc::SIGINT);
-    /// SIGPIPE, a write to a pipe that nobody reads. Rust programs ignore it.
-    pub const PIPE: Self = Self(libc::SIGPIPE);
-    /// SIGQUIT, Ctrl-\.
-    pub const QUIT: Self = Self(libc::SIGQUIT);
-    /// SIGTERM, please end.
-    pub const TERMINATE: Self = Self(libc::SIGTERM);
-    /// SIGUSR1.
-    pub const USER1: Self = Self(libc::SIGUSR1);
-    /// SIGUSR2.
-    pub const USER2: Self = Self(libc::SIGUSR2);
-    /// SIGWINCH, the terminal changed its size.
-    pub const WINDOW_CHANGE: Self = Self(libc::SIGWINCH);
-
-    /// A signal by its number, real-time ones included.
+impl LocalLoop {
+    /// Calls `callback` in the loop whenever the process receives `signal`, instead of what the signal did before; a callback
+    /// that was there is replaced. Several arrivals in quick succession may be one call. asyncio: `add_signal_handler`.
     ///
     /// # Errors
-    /// `InvalidInput` for numbers that are no signal, and for signals that cannot be caught or must not be, being faults of
-    /// the program: KILL, STOP, SEGV, BUS, FPE, ILL.
-    pub fn from_raw(number: i32) -> io::Result<Self> {
-        let refused = match number {
-            libc::SIGKILL | libc::SIGSTOP => "cannot be caught",
-            libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE | libc::SIGILL => {
-                "is a fault of the program, not a message to it"
-            }
-            1..=64 => return Ok(Self(number)),
-            _ => "is not the number of a signal",
-        };
-        Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("signal {number} {refused}"),
-        ))
+    /// `InvalidInput` for signals that cannot be caught, `Unsupported` under a virtual clock,
+    /// [`LoopClosed`](crate::LoopClosed).
+    #[track_caller]
+    pub fn add_signal_handler(
+        &self,
+        signal: Signal,
+        callback: impl FnMut() + 'static,
+    ) -> io::Result<()> {
+        let site = Location::caller();
+        let callback = inheriting(site, callback);
+        set_callback(self.state(), signal, site, callback)
     }
 
-    /// The number.
-    pub const fn as_raw(self) -> i32 {
-        self.0
-    }
-
-    const fn bit(self) -> u64 {
-        1 << (self.0 - 1)
-    }
-}
-
-impl fmt::Debug for Signal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Signal({})", self.0)
-    }
-}
-
-/// What a loop's listeners of signals are.
-#[derive(Default)]
-pub(crate) struct Signals {
-    /// Where the handler leaves the signals of this loop; made for the first listener.
-    mailbox: OnceCell<Mailbox>,
-    listeners: RefCell<BTreeMap<Signal, Listeners>>,
-}
-
-#[derive(Default)]
-struct Listeners {
-    callback: Option<Rc<dyn Callback>>,
-    streams: Vec<Weak<Inbox>>,
-}
-
-/// What one stream has received and not yet given out: signals of a kind do not count, they only are.
-#[derive(Default)]
-pub(crate) struct Inbox {
-    arrived: Cell<bool>,
-    closed: Cell<bool>,
-    waker: Cell<Option<Waker>>,
-}
-
-impl Inbox {
-    fn wake(&self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+    /// Ends what [`add_signal_handler`](LocalLoop::add_signal_handler) began; when nobody else listens, the signal does again
+    /// what it did before. `false` if there was none.
+    pub fn remove_signal_handler(&self, signal: Signal) -> bool {
+        remove_callback(self.state(), signal)
     }
 }
 
@@ -190,7 +118,7 @@ fn ring(state: &Rc<State>) -> io::Result<Ring> {
     Ok(Ring::Pipe(writer))
 }
 
-pub(crate) fn set_callback<F: FnMut() + 'static>(
+fn set_callback<F: FnMut() + 'static>(
     state: &Rc<State>,
     signal: Signal,
     site: &'static Location<'static>,
@@ -215,7 +143,7 @@ pub(crate) fn set_once(state: &State, signal: Signal, once: bool) {
     }
 }
 
-pub(crate) fn remove_callback(state: &Rc<State>, signal: Signal) -> bool {
+fn remove_callback(state: &Rc<State>, signal: Signal) -> bool {
     let removed = state
         .signals
         .listeners

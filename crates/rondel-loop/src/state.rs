@@ -1,4 +1,7 @@
-//! What a loop consists of, shared by its owner and the handles on its own thread.
+//! What a loop consists of, shared by its owner and the handles on its own thread, and a share of it: [`LocalLoop`].
+//!
+//! Of its subjects it names the tables alone, which know nothing of it; what works on them stands above. One leads back: a
+//! registered source (`readiness/source.rs`) keeps its loop, so that a registration is no larger than a pointer.
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -11,15 +14,22 @@ use std::time::{Duration, Instant};
 use rondel_executor::{Executor, ThreadPool};
 use rondel_poll::{Events, ProcessMark, Selector};
 
-use crate::exception::ExceptionHandler;
+use crate::exception::ExceptionContext;
+use crate::flush::Flush;
 use crate::handle::Shared;
-use crate::notice_handler::NoticeHandler;
+use crate::notice::Notice;
 use crate::overseer::{Modes, Overseer};
-use crate::readiness::{Flush, Sources};
-use crate::signal::Signals;
-use crate::timer::Timers;
-use crate::watch::Watches;
+use crate::readiness::source::Sources;
+use crate::signal::listeners::Signals;
+use crate::timer::timers::Timers;
+use crate::watch::watches::Watches;
 use crate::watchdog::options::Watchdog;
+
+/// A loop's exception handler, called on the loop's thread.
+pub type ExceptionHandler = Rc<dyn Fn(&LocalLoop, &ExceptionContext)>;
+
+/// Is told of every [`Notice`], on the loop's thread.
+pub type NoticeHandler = Rc<dyn Fn(&LocalLoop, &Notice)>;
 
 /// What wants to be done now and then.
 pub(crate) type AfterLook = Rc<dyn Fn(&Rc<State>, Instant)>;
@@ -157,5 +167,41 @@ impl fmt::Debug for State {
             .field("timers", &self.timers.len())
             .field("selector", &self.selector)
             .finish_non_exhaustive()
+    }
+}
+
+/// A loop as its own tasks and callbacks see it: takes `!Send` closures and futures. Cheap to clone, `!Send`.
+///
+/// It stays valid after the loop has been closed; what it schedules then is dropped, uncalled, and what can fail says
+/// [`LoopClosed`](crate::LoopClosed).
+///
+/// ```
+/// use rondel_loop::LocalLoop;
+/// use std::time::Duration;
+///
+/// rondel_loop::run(async {
+///     let lp = LocalLoop::current().unwrap();
+///     let same = lp.clone();
+///     lp.call_later(Duration::from_millis(1), move || same.stop());
+///     rondel_loop::sleep(Duration::from_secs(3600)).await
+/// }).unwrap_err();
+/// ```
+#[derive(Clone)]
+pub struct LocalLoop(Rc<State>);
+
+impl LocalLoop {
+    pub(crate) fn of(state: &Rc<State>) -> Self {
+        Self(Rc::clone(state))
+    }
+
+    #[inline]
+    pub(crate) fn state(&self) -> &Rc<State> {
+        &self.0
+    }
+}
+
+impl fmt::Debug for LocalLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
     }
 }

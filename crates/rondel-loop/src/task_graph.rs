@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use rondel_executor::{ChildInfo, TaskId, TaskInfo};
 
-use crate::local::LocalLoop;
-use crate::state::State;
+use crate::state::{LocalLoop, State};
 pub use call_graph::{CallGraph, capture_call_graph};
 pub use deadlock::{Deadlock, DeadlockParty};
 use describe::{Describer, Target};

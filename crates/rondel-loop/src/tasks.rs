@@ -5,7 +5,7 @@ use std::future::Future;
 use rondel_executor::{Spawner, Task, TaskFactory, TaskInfo};
 
 use crate::current;
-use crate::local::LocalLoop;
+use crate::state::LocalLoop;
 
 /// The task that is being polled on this thread; `None` in callbacks and outside loops. asyncio: `current_task`.
 ///

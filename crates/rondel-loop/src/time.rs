@@ -14,7 +14,3 @@ pub use move_on::{MoveOn, move_on_after, move_on_at};
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
 pub use yield_now::{YieldNow, yield_now};
-
-/// Further away than any program lives, and still an instant on every system: a hundred years.
-pub(crate) const FAR: std::time::Duration =
-    std::time::Duration::from_secs(100 * 365 * 24 * 60 * 60);

@@ -18,6 +18,7 @@ use rondel_poll::Wait;
 use crate::error::RunError;
 use crate::readiness;
 use crate::state::State;
+use crate::timer;
 
 /// After how many entries the clock is read first: reading it costs more than a short entry.
 const FIRST_CHECK: u32 = 16;
@@ -206,7 +207,7 @@ pub(crate) fn look(
     }
     let now = (!state.timers.is_empty()).then(|| state.now());
     if let Some(now) = now {
-        state.timers.fire(now, state);
+        timer::fire(state, now);
     }
     crate::signal::deliver(state);
     turn.drain_inbox();

@@ -1,75 +1,60 @@
 //! Foreign descriptors: `add_reader` and `add_writer`, level-triggered as in asyncio.
 
+pub(crate) mod watches;
+
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::MetadataExt;
 use std::panic::Location;
 use std::rc::Rc;
 
 use rondel_executor::Callback;
 use rondel_poll::{Interest, Key, Mode, Readiness};
 
+use crate::current;
 use crate::error::LoopClosed;
-use crate::state::State;
+use crate::inherit::inheriting;
+use crate::state::{LocalLoop, State};
+pub(crate) use watches::Direction;
+use watches::{FileId, Watch};
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Read,
-    Write,
-}
-
-/// The watched descriptors of a loop, by the number they were given with.
-#[derive(Default)]
-pub(crate) struct Watches {
-    by_number: HashMap<RawFd, Watch>,
-    numbers: HashMap<Key, RawFd>,
-}
-
-struct Watch {
-    key: Key,
-    /// What is being watched: the number alone may have come to stand for something else.
-    file: Option<FileId>,
-    reader: Option<Rc<dyn Callback>>,
-    writer: Option<Rc<dyn Callback>>,
-}
-
-impl Watch {
-    fn interest(&self) -> Interest {
-        let mut interest = Interest::NONE;
-        if self.reader.is_some() {
-            interest |= Interest::READABLE;
-        }
-        if self.writer.is_some() {
-            interest |= Interest::WRITABLE;
-        }
-        interest
+impl LocalLoop {
+    /// Calls `callback` whenever `fd` is readable (data, an end or an error), until
+    /// [`remove_reader`](LocalLoop::remove_reader); a callback that was there is replaced. Level-triggered: what is not read is
+    /// announced again. asyncio: `add_reader`.
+    ///
+    /// The loop watches a duplicate of the descriptor, so that closing yours does no harm; what it refers to stays open
+    /// until the watch is removed.
+    ///
+    /// # Errors
+    /// What the system says of watching this kind of file; [`LoopClosed`](crate::LoopClosed).
+    #[track_caller]
+    pub fn add_reader(&self, fd: impl AsFd, callback: impl FnMut() + 'static) -> io::Result<()> {
+        let site = Location::caller();
+        let callback = inheriting(site, callback);
+        add(self.state(), fd, Direction::Read, site, callback)
     }
 
-    fn side(&mut self, direction: Direction) -> &mut Option<Rc<dyn Callback>> {
-        match direction {
-            Direction::Read => &mut self.reader,
-            Direction::Write => &mut self.writer,
-        }
+    /// Calls `callback` whenever `fd` is writable; see [`add_reader`](LocalLoop::add_reader).
+    ///
+    /// # Errors
+    /// As [`add_reader`](LocalLoop::add_reader).
+    #[track_caller]
+    pub fn add_writer(&self, fd: impl AsFd, callback: impl FnMut() + 'static) -> io::Result<()> {
+        let site = Location::caller();
+        let callback = inheriting(site, callback);
+        add(self.state(), fd, Direction::Write, site, callback)
     }
-}
 
-/// Which file a descriptor refers to, as far as the system tells.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct FileId {
-    device: u64,
-    inode: u64,
-}
+    /// Ends the watch for reading; `false` if there is none. A call that is queued already is not made.
+    pub fn remove_reader(&self, fd: impl AsFd) -> bool {
+        remove(self.state(), fd.as_fd().as_raw_fd(), Direction::Read)
+    }
 
-impl FileId {
-    fn of(file: &File) -> Option<Self> {
-        let metadata = file.metadata().ok()?;
-        Some(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        })
+    /// Ends the watch for writing; `false` if there is none.
+    pub fn remove_writer(&self, fd: impl AsFd) -> bool {
+        remove(self.state(), fd.as_fd().as_raw_fd(), Direction::Write)
     }
 }
 
@@ -104,7 +89,7 @@ impl<F: FnMut() + 'static> Callback for Entry<F> {
     /// The descriptor is ready: queue the callback unless it is queued.
     fn call(self: Rc<Self>) {
         if !self.0.queued.replace(true)
-            && let Ok(local) = crate::current::get("add_reader")
+            && let Ok(local) = current::get("add_reader")
         {
             local.state().executor.spawner().push(self.0.clone());
         }
@@ -185,7 +170,7 @@ pub(crate) fn add<F: FnMut() + 'static>(
 }
 
 /// Ends the watch in one direction; `false` if there is none.
-pub(crate) fn remove(state: &Rc<State>, number: RawFd, direction: Direction) -> bool {
+fn remove(state: &Rc<State>, number: RawFd, direction: Direction) -> bool {
     let mut watches = state.watches.borrow_mut();
     let Some(watch) = watches.by_number.get_mut(&number) else {
         return false;
@@ -225,32 +210,5 @@ pub(crate) fn on_event(state: &Rc<State>, key: Key, readiness: Readiness) {
     drop(watches);
     for callback in [reader, writer].into_iter().flatten() {
         callback.call();
-    }
-}
-
-impl Watches {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_number.is_empty()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.by_number.len()
-    }
-
-    /// Where the watches that there are were set.
-    pub(crate) fn sites(&self) -> Vec<&'static Location<'static>> {
-        let watches = self.by_number.values();
-        watches
-            .flat_map(|watch| [&watch.reader, &watch.writer])
-            .flatten()
-            .map(|callback| callback.site())
-            .collect()
-    }
-
-    /// Ends every watch; gives their keys, each with what is to be dropped.
-    pub(crate) fn take_all(&mut self) -> Vec<(Key, impl Sized + use<>)> {
-        self.numbers.clear();
-        let ended = self.by_number.drain();
-        ended.map(|(_, watch)| (watch.key, watch)).collect()
     }
 }

@@ -10,11 +10,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::local::LocalLoop;
 use crate::overseer::published::{Published, Seen};
 use crate::own_process::is_ours;
 use crate::report::{Level, report};
-use crate::state::State;
+use crate::state::{LocalLoop, State};
 use options::{Blocked, Watchdog};
 use stack::{Stack, ThreadNumber};
 

@@ -7,9 +7,9 @@
 mod attempt;
 mod error;
 mod happy_eyeballs;
+mod progress;
 mod target;
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -27,8 +27,9 @@ use crate::stream::writer::StreamWriter;
 use crate::tcp::keep_alive::KeepAlive;
 use crate::tcp::options::SocketOptions;
 use crate::tcp::stream::TcpStream;
-use attempt::{Connecting, Failure};
+use attempt::Connecting;
 use happy_eyeballs::Race;
+use progress::Progress;
 
 /// RFC 8305, section 5: the recommended delay between attempts.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -271,7 +272,10 @@ impl ConnectOptions {
         };
         connected
             .map(|(registration, peer)| TcpStream::open(registration, Some(peer), Side::Connected))
-            .map_err(|kind| fail(kind).with_attempts(progress))
+            .map_err(|kind| {
+                let addresses = progress.addresses.get();
+                fail(kind).with_attempts(progress.into_attempts(), addresses)
+            })
     }
 
     async fn find_and_connect(
@@ -339,21 +343,4 @@ impl fmt::Debug for ConnectOptions {
             .field("limit", &self.limit)
             .finish_non_exhaustive()
     }
-}
-
-/// How far connecting has come: what is left to tell when the time is up.
-#[derive(Debug, Default)]
-struct Progress {
-    phase: Cell<ConnectPhase>,
-    /// How many there are to try.
-    addresses: Cell<usize>,
-    tried: RefCell<Vec<Tried>>,
-}
-
-/// An address that an attempt was begun for.
-#[derive(Debug)]
-struct Tried {
-    address: SocketAddr,
-    /// `None`: still under way.
-    failure: Option<Failure>,
 }

@@ -24,7 +24,6 @@ mod layer;
 #[path = "engine/no_layer.rs"]
 mod layer;
 mod outbound;
-mod peer;
 mod send;
 #[cfg(feature = "fs")]
 mod send_file;
@@ -40,7 +39,6 @@ pub(crate) use attend::{Attendant, Received};
 pub(crate) use calls::Calls;
 #[cfg(feature = "tls-core")]
 pub(crate) use layer::{Clear, Layer};
-pub(crate) use peer::Peer;
 pub(crate) use send::{Goal, Urgency};
 #[cfg(feature = "fs")]
 pub(crate) use send_file::{Piece, SendingFile};
@@ -64,6 +62,7 @@ use crate::engine::layer::LayerSlot;
 use crate::engine::outbound::Outbound;
 use crate::engine::span::ConnectionSpan;
 use crate::error::{Attempt, ConnectionLost};
+use crate::peer::Peer;
 
 /// One connection.
 pub(crate) struct Connection {
@@ -316,6 +315,12 @@ impl Connection {
     #[cfg(feature = "tls-core")]
     pub(crate) fn is_whole(&self) -> bool {
         self.ways == Ways::Both && self.calls.is_own_socket()
+    }
+
+    /// This end's address.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        let addr = rustix::net::getsockname(&self.open_registration()?)?;
+        Ok(SocketAddr::try_from(addr)?)
     }
 
     /// The other end's address, if it is one of the Internet's.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::engine::Peer;
+use crate::peer::Peer;
 
 /// The system gave a connection up: reset by the peer, unreachable, timed out.
 ///

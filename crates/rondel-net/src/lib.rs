@@ -13,6 +13,7 @@ mod error;
 #[cfg(feature = "fs")]
 #[cfg_attr(docsrs, doc(cfg(feature = "fs")))]
 pub mod files;
+mod peer;
 #[cfg(feature = "pipe")]
 mod pipe;
 #[cfg(feature = "process")]

@@ -13,7 +13,8 @@ pub use adopt::NotAPipe;
 
 #[cfg(feature = "process")]
 use crate::engine::Calls;
-use crate::engine::{Connection, Handle, Peer};
+use crate::engine::{Connection, Handle};
+use crate::peer::Peer;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
 use crate::transport::Transport;

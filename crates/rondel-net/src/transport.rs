@@ -16,7 +16,6 @@ use crate::engine::Connection;
 use crate::error::WriteError;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
-use crate::tcp::stream::local_addr;
 use dispatch::ProtocolCell;
 use kind::AnyProtocol;
 use protocol_ref::ProtocolRef;
@@ -287,7 +286,7 @@ impl Transport {
     /// # Errors
     /// What the system says; `NotConnected` if it is closed.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        local_addr(&self.connection)
+        self.connection.local_addr()
     }
 
     /// Calls `look` with the socket, for its options; see `SockRef` in the crate `socket2`. asyncio:

@@ -14,7 +14,8 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_nodelay;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, recvfrom, send, sendto};
 
-use super::{Contender, DATAGRAM_BUFFER, SHARED_BUFFER, no_job};
+use super::contender::{Contender, DATAGRAM_BUFFER, SHARED_BUFFER};
+use crate::workloads::jobs::no_job;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "limit",

@@ -12,7 +12,9 @@ use std::task::{Context, Poll, Waker};
 
 use async_task::{Runnable, Task};
 
-use super::{Contender, Tasks, task_jobs};
+use super::contender::Contender;
+use crate::workloads::jobs::task_jobs;
+use crate::workloads::runtime::Tasks;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "limit-task",

@@ -21,10 +21,9 @@ use monoio::net::{TcpListener, TcpStream};
 use monoio::task::JoinHandle;
 use monoio::{FusionDriver, RuntimeBuilder};
 
-use super::{
-    Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks, Pool, Tasks, Timers,
-    most_jobs,
-};
+use super::contender::{Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER};
+use crate::workloads::jobs::most_jobs;
+use crate::workloads::runtime::{Channels, Composes, Locks, Pool, Tasks, Timers};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "monoio",

@@ -12,7 +12,8 @@ use std::{env, fs, process};
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use super::{Announce, Contender, WORKERS, no_job};
+use super::contender::{Announce, Contender, WORKERS};
+use crate::workloads::jobs::no_job;
 use crate::workloads::net::HELLO;
 
 pub(super) const CONTENDER: Contender = Contender {

@@ -11,17 +11,18 @@ use ::rondel::net::{
     Command, Protocol, RecvBatch, ServerOptions, StreamReader, StreamWriter, TcpListener,
     TcpStream, Transport, UdpSocket, tls::ServerTls,
 };
-use ::rondel::poll::Epoll;
 use ::rondel::sync::{Mutex, Semaphore, broadcast, mpsc};
-use ::rondel::{EventLoop, JoinError, RunOptions, Runner, Task, TaskSet, gather, task_group};
+use ::rondel::{JoinError, Task, TaskSet, gather, task_group};
 
 use rustls::ServerConfig;
 
-use super::{
-    Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, Locks, Pool, Processes, Tasks,
-    Timers, all_jobs,
-};
+use super::contender::{Contender, DATAGRAM_BUFFER};
+use super::rondel_server::run_server;
+use crate::workloads::jobs::{all_jobs, no_job};
 use crate::workloads::procs::PROGRAM;
+use crate::workloads::runtime::{
+    Broadcasts, Channels, Composes, Locks, Pool, Processes, Tasks, Timers,
+};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "rondel",
@@ -43,7 +44,7 @@ pub(super) const PROTOCOL: Contender = Contender {
     name: "rondel-protocol",
     what: "rondel's transports and protocols: no task, no buffer",
     needs: None,
-    micro: super::no_job,
+    micro: no_job,
     serve: Some(serve_protocol),
     serve_datagrams: None,
     serve_tls: Some(serve_protocol_tls),
@@ -263,21 +264,6 @@ fn serve_datagrams(socket: net::UdpSocket) -> io::Result<()> {
     })
 }
 
-pub(super) fn run_server(serving: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-    let mut builder = EventLoop::builder();
-    if is_watched() {
-        // Everything takes ten to fifty times as long, and so must the time after which a loop looks around.
-        builder = builder.batch_time(Duration::from_millis(100));
-    }
-    if let Err(error) = Epoll::new() {
-        // Valgrind does not know epoll_pwait2.
-        builder = builder.selector(Epoll::coarse().map_err(|_| error)?);
-    }
-    let event_loop = builder.build().map_err(io::Error::other)?;
-    let mut runner = Runner::with(event_loop, RunOptions::default());
-    runner.run(serving).map_err(io::Error::other)?
-}
-
 struct Echo;
 
 impl Protocol for Echo {
@@ -309,14 +295,4 @@ pub(super) async fn echo(stream: TcpStream) -> io::Result<()> {
         }
         stream.flush().await?;
     }
-}
-
-/// Whether this is being counted rather than timed: by strace, or by valgrind.
-fn is_watched() -> bool {
-    let traced = std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
-        status
-            .lines()
-            .any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
-    });
-    traced || Epoll::new().is_err()
 }

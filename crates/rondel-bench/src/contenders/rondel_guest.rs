@@ -5,8 +5,9 @@ use std::net;
 
 use rondel::net::TcpListener;
 
+use super::contender::Contender;
 use super::rondel::echo;
-use super::{Contender, no_job};
+use crate::workloads::jobs::no_job;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "rondel-guest",

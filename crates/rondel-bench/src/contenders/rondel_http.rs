@@ -13,8 +13,9 @@ use rondel_hyper::hyper::server::conn::http1;
 use rondel_hyper::hyper::service::service_fn;
 use rondel_hyper::{BoxError, HttpServer, HyperIo};
 
-use super::rondel::run_server;
-use super::{Announce, Contender, WORKERS, no_job};
+use super::contender::{Announce, Contender, WORKERS};
+use super::rondel_server::run_server;
+use crate::workloads::jobs::no_job;
 use crate::workloads::net::HELLO;
 
 pub(super) const CONTENDER: Contender = Contender {

@@ -27,12 +27,13 @@ use smol::process::Command;
 use smol::{Task, Timer, future};
 use smol_hyper::rt::FuturesIo;
 
-use super::{
-    Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks, Pool,
-    Processes, Tasks, Timers, all_jobs,
-};
+use super::contender::{Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER};
+use crate::workloads::jobs::all_jobs;
 use crate::workloads::net::HELLO;
 use crate::workloads::procs::PROGRAM;
+use crate::workloads::runtime::{
+    Broadcasts, Channels, Composes, Locks, Pool, Processes, Tasks, Timers,
+};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "smol",

@@ -22,12 +22,13 @@ use tokio::sync::{Mutex, Semaphore, broadcast, mpsc};
 use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::{
-    Announce, Broadcasts, Channels, Composes, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, Locks,
-    Pool, Processes, Tasks, Timers, WORKERS, all_jobs,
-};
+use super::contender::{Announce, Contender, DATAGRAM_BUFFER, IDIOMATIC_BUFFER, WORKERS};
+use crate::workloads::jobs::all_jobs;
 use crate::workloads::net::HELLO;
 use crate::workloads::procs::PROGRAM;
+use crate::workloads::runtime::{
+    Broadcasts, Channels, Composes, Locks, Pool, Processes, Tasks, Timers,
+};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "tokio",

@@ -12,7 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task;
 
-use super::{Contender, SHARED_BUFFER, no_job, tokio::runtime};
+use super::contender::{Contender, SHARED_BUFFER};
+use super::tokio::runtime;
+use crate::workloads::jobs::no_job;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "tokio-tuned",

@@ -10,8 +10,8 @@ use futures_util::future::join_all;
 
 use super::Lengths;
 use super::rate::rate;
+use super::runtime::{Composes, Tasks, unordered};
 use super::tasks::WakerSlot;
-use crate::contenders::{Composes, Tasks, unordered};
 use crate::figure::Figure;
 
 const MANY: usize = 1000;

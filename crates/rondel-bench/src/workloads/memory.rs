@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::Lengths;
-use crate::contenders::{Tasks, Timers};
+use super::runtime::{Tasks, Timers};
 use crate::figure::{Figure, MEM};
 
 /// Spawned before the first reading, so that the runtime's own growth is not counted as the tasks'.

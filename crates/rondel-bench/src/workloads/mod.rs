@@ -4,10 +4,12 @@
 //! same work; the network ones are a server by each contender under one load generator.
 
 pub(crate) mod compose;
+pub(crate) mod jobs;
 pub(crate) mod memory;
 pub(crate) mod net;
 pub(crate) mod procs;
 pub(crate) mod rate;
+pub(crate) mod runtime;
 pub(crate) mod sync;
 pub(crate) mod tasks;
 pub(crate) mod threads;

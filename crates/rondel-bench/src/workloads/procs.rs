@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Lengths;
-use crate::contenders::Processes;
+use super::runtime::Processes;
 use crate::figure::{Figure, RATE};
 
 /// How many are under way.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::Lengths;
 use super::rate::rate;
-use crate::contenders::{Broadcasts, Channels, Locks};
+use super::runtime::{Broadcasts, Channels, Locks};
 use crate::figure::Figure;
 
 /// As many as take turns at a lock.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::Lengths;
 use super::rate::rate;
-use crate::contenders::Tasks;
+use super::runtime::Tasks;
 use crate::figure::Figure;
 
 const BATCH: usize = 1000;

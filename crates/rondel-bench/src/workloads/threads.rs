@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Lengths;
 use super::rate::rate;
-use crate::contenders::{Pool, Tasks};
+use super::runtime::{Pool, Tasks};
 use crate::figure::{Figure, P50, P99};
 use crate::histogram::Histogram;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Lengths;
 use super::rate::rate;
-use crate::contenders::Timers;
+use super::runtime::Timers;
 use crate::figure::{CPU_TOTAL, Figure, LATE_MAX, LATE_P50, LATE_P99};
 use crate::process::own_cpu_time;
 use crate::stats::quantile;

@@ -8,9 +8,9 @@ use bytes::{Buf, Bytes};
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
-use http_body::Frame;
+use http_body::{Body, Frame};
 
-use super::response::{ResponseBody, ResponseBodyError};
+use super::response_error::ResponseBodyError;
 
 /// How much is decoded at a time: a body that grows a thousandfold grows in the reader's hands only.
 const PIECE: usize = 32 * 1024;
@@ -24,30 +24,27 @@ pub(super) fn ask(headers: &mut HeaderMap) -> bool {
     true
 }
 
-/// Has an answer's body decoded as its head says, and takes that out of the head.
-pub(super) fn answer(response: &mut Response<ResponseBody>) {
-    let headers = response.headers();
-    let Some(encoding) = headers.get(CONTENT_ENCODING) else {
-        return;
-    };
+/// What decodes an answer's body as its head says, which is taken out of the head.
+pub(super) fn decoder_of<B: Body>(response: &mut Response<B>) -> Option<Decoder> {
+    let encoding = response.headers().get(CONTENT_ENCODING)?;
     let kind = match encoding.as_bytes().to_ascii_lowercase().as_slice() {
         b"gzip" | b"x-gzip" => Kind::Gzip(MultiGzDecoder::new(Arrived::default())),
         b"deflate" => Kind::Undecided(Arrived::default()),
-        _ => return,
+        _ => return None,
     };
-    let nothing = http_body::Body::is_end_stream(response.body())
-        || response.status() == StatusCode::PARTIAL_CONTENT;
+    let nothing =
+        response.body().is_end_stream() || response.status() == StatusCode::PARTIAL_CONTENT;
     if nothing {
         // To HEAD, for instance; and of a part, nothing can be made.
-        return;
+        return None;
     }
     let headers = response.headers_mut();
     headers.remove(CONTENT_ENCODING);
     headers.remove(CONTENT_LENGTH);
-    response.body_mut().decode_by(Decoder {
+    Some(Decoder {
         kind,
         stage: Stage::Running,
-    });
+    })
 }
 
 pub(super) struct Decoder {

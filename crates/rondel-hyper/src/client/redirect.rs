@@ -45,8 +45,8 @@ pub(super) async fn follow(
         };
         let Some(mut next) = next else {
             #[cfg(feature = "decompression")]
-            if decodes {
-                super::decode::answer(&mut response);
+            if decodes && let Some(decoder) = super::decode::decoder_of(&mut response) {
+                response.body_mut().decode_by(decoder);
             }
             let info = ResponseInfo { url, redirects };
             response.extensions_mut().insert(info);

@@ -1,6 +1,5 @@
 //! [`ResponseBody`]: what a server answers.
 
-use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -21,6 +20,7 @@ use super::body::Body;
 use super::decode::Decoder;
 use super::host::Host;
 use super::pool::Pool;
+use super::response_error::ResponseBodyError;
 use crate::timer::LoopTimer;
 
 /// What an answer says about how it came about. Every response has it in its extensions.
@@ -108,7 +108,7 @@ impl ResponseBody {
             }
             Some(Err(error)) => {
                 self.rest = None;
-                Poll::Ready(Some(Err(ResponseBodyError(Kind::Http(error)))))
+                Poll::Ready(Some(Err(ResponseBodyError::http(error))))
             }
             None => {
                 self.end();
@@ -125,7 +125,7 @@ impl ResponseBody {
             let alarm = self.alarm.get_or_insert_with(|| LoopTimer.sleep(patience));
             if alarm.as_mut().poll(cx).is_ready() {
                 self.alarm = None;
-                return Poll::Ready(Err(ResponseBodyError(Kind::TimedOut(patience))));
+                return Poll::Ready(Err(ResponseBodyError::timed_out(patience)));
             }
         }
         // Not for the alarm.
@@ -174,59 +174,5 @@ impl fmt::Debug for ResponseBody {
             .field("incoming", &self.incoming)
             .field("read", &self.rest.is_none())
             .finish_non_exhaustive()
-    }
-}
-
-/// Why the body of an answer could not be read to its end.
-#[derive(Debug)]
-pub struct ResponseBodyError(Kind);
-
-#[derive(Debug)]
-enum Kind {
-    TimedOut(Duration),
-    Http(hyper::Error),
-    #[cfg(feature = "decompression")]
-    Encoding(std::io::Error),
-}
-
-impl ResponseBodyError {
-    #[cfg(feature = "decompression")]
-    pub(super) const fn encoding(error: std::io::Error) -> Self {
-        Self(Kind::Encoding(error))
-    }
-
-    /// Whether nothing came for longer than the client's [timeout](super::ClientBuilder::body_timeout).
-    pub const fn is_timeout(&self) -> bool {
-        matches!(self.0, Kind::TimedOut(_))
-    }
-}
-
-impl fmt::Display for ResponseBodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Kind::TimedOut(patience) => {
-                write!(f, "nothing of the answer's body came for {patience:?}")
-            }
-            Kind::Http(error) => {
-                write!(f, "reading the body of the answer: {error}")?;
-                match error.source() {
-                    Some(source) => write!(f, ": {source}"),
-                    None => Ok(()),
-                }
-            }
-            #[cfg(feature = "decompression")]
-            Kind::Encoding(error) => write!(f, "decoding the body of the answer: {error}"),
-        }
-    }
-}
-
-impl Error for ResponseBodyError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.0 {
-            Kind::TimedOut(_) => None,
-            Kind::Http(error) => Some(error),
-            #[cfg(feature = "decompression")]
-            Kind::Encoding(error) => Some(error),
-        }
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::json::Json;
-use crate::local::LocalLoop;
 use crate::metrics::Metrics;
 use crate::metrics::histogram::Histogram;
+use crate::state::LocalLoop;
 use crate::task_graph::{TaskGraph, TaskNode};
 
 /// No further tasks are looked at once so many, with the children of their groups, have been told of one by one. It is what bounds

@@ -9,16 +9,11 @@ use rondel_executor::{Callback, Spawner, TaskLocals};
 use crate::current;
 use crate::inherit;
 use crate::promise::error::Settled;
-use crate::promise::state::State;
+use crate::promise::state::{Done, State};
 
 /// Removes a done-callback of a promise; see [`Deferred::on_done`](crate::Deferred::on_done).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallbackToken(u64);
-
-/// A callback that waits for a promise to be settled, whatever its closure.
-pub(super) trait Done: Callback {
-    fn schedule(self: Rc<Self>, how: Settled);
-}
 
 struct DoneCall<F> {
     site: &'static Location<'static>,

@@ -10,8 +10,8 @@ use rondel_executor::{LoopBound, RemoteTask};
 
 use crate::error::LoopClosed;
 use crate::handle::{LoopHandle, Outstanding};
-use crate::local::LocalLoop;
 use crate::promise::{Deferred, DeferredError, Promise};
+use crate::state::LocalLoop;
 
 /// A [`Promise`] that any thread can keep; see [`Promise::remote`]. `Send + Sync`.
 ///

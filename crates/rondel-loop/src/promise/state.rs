@@ -12,14 +12,17 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use rondel_executor::{Spawner, Waits};
+use rondel_executor::{Callback, Spawner, Waits};
 
 use crate::current;
 use crate::exception::ExceptionContext;
-use crate::local::LocalLoop;
 use crate::promise::error::{DeferredError, Settled};
-use crate::promise::on_done::Done;
-use crate::state::State as LoopState;
+use crate::state::{LocalLoop, State as LoopState};
+
+/// A callback that waits for a promise to be settled, whatever its closure.
+pub(super) trait Done: Callback {
+    fn schedule(self: Rc<Self>, how: Settled);
+}
 
 pub(super) struct State<T, E> {
     settled: Cell<Option<Settled>>,

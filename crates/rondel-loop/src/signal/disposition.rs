@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rondel_poll::Notifier;
 
-use super::Signal;
+use super::number::Signal;
 
 /// Loops of a process that can listen to signals at the same time.
 const PLACES: usize = 64;

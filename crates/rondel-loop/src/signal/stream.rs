@@ -10,9 +10,11 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use rondel_executor::Waits;
 
-use super::{Inbox, Signal, add_stream, tidy};
+use super::listeners::Inbox;
+use super::number::Signal;
+use super::{add_stream, tidy};
 use crate::current;
-use crate::local::LocalLoop;
+use crate::state::LocalLoop;
 
 /// The arrivals of `signal`, from now on. Any number of streams may listen to the same signal; each learns of it.
 ///

@@ -7,7 +7,7 @@ use rondel_executor::{Spawner, TaskId};
 
 use super::{DEEPEST, TaskGraph, TaskNode};
 use crate::current::{self, NoRunningLoop};
-use crate::local::LocalLoop;
+use crate::state::LocalLoop;
 
 /// A task and those who await it, each with those who await them, at most 64 levels of them. asyncio: `FutureCallGraph`.
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@ use rondel_executor::Waits;
 
 use crate::current;
 use crate::state::State;
-use crate::time::FAR;
 use crate::timer::TimerKey;
+use crate::timer::timers::FAR;
 
 /// Waits for `delay` on the running loop's clock, never shorter. A delay of zero yields once. asyncio: `sleep`.
 ///

@@ -9,7 +9,6 @@ use std::time::Duration;
 use rondel_loop::NoRunningLoop;
 
 use super::target::TargetError;
-use super::{Progress, Tried};
 use crate::resolver::ResolveError;
 
 /// No connection came about: to what, how far it got, and what became of each address that was tried.
@@ -104,6 +103,14 @@ pub enum AttemptStep {
 }
 
 impl ConnectAttempt {
+    pub(super) const fn new(address: SocketAddr, step: AttemptStep, error: io::Error) -> Self {
+        Self {
+            address,
+            step,
+            error,
+        }
+    }
+
     /// The address.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -117,24 +124,6 @@ impl ConnectAttempt {
     /// Why. If the time limit ended the attempt, its kind is `TimedOut`; so it is if the system gave up.
     pub fn error(&self) -> &io::Error {
         &self.error
-    }
-}
-
-impl From<Tried> for ConnectAttempt {
-    fn from(tried: Tried) -> Self {
-        let address = tried.address;
-        match tried.failure {
-            Some(failure) => Self {
-                address,
-                step: failure.step,
-                error: failure.error,
-            },
-            None => Self {
-                address,
-                step: AttemptStep::Connect,
-                error: io::Error::new(io::ErrorKind::TimedOut, "no answer"),
-            },
-        }
     }
 }
 
@@ -170,10 +159,10 @@ impl ConnectError {
         }))
     }
 
-    pub(super) fn with_attempts(mut self, progress: Progress) -> Self {
-        self.0.addresses = progress.addresses.get();
-        let tried = progress.tried.into_inner();
-        self.0.attempts = tried.into_iter().map(ConnectAttempt::from).collect();
+    /// `addresses`: how many there were to try.
+    pub(super) fn with_attempts(mut self, attempts: Vec<ConnectAttempt>, addresses: usize) -> Self {
+        self.0.attempts = attempts;
+        self.0.addresses = addresses;
         self
     }
 

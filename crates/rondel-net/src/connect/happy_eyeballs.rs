@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rondel_loop::time::Sleep;
 
-use super::Tried;
 use super::attempt::Failure;
+use super::progress::Tried;
 
 /// Lets the families take turns, the one of the first address first, each in the order that it came in; what is left of the
 /// longer one goes last. (A "First Address Family Count" of 1.)

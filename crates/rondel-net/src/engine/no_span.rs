@@ -2,7 +2,8 @@
 
 use rondel_loop::Registration;
 
-use super::{Peer, Side};
+use super::Side;
+use crate::peer::Peer;
 
 #[derive(Clone)]
 pub(crate) struct ConnectionSpan;

@@ -12,7 +12,8 @@ use tracing::field::Empty;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Span};
 
-use super::{Peer, Side};
+use super::Side;
+use crate::peer::Peer;
 
 /// Empty without a subscriber. One word, since every idle connection has one.
 #[derive(Clone)]

@@ -13,7 +13,6 @@ use rondel_executor::Job;
 use rondel_loop::{LocalLoop, run_in_executor, to_thread};
 
 use crate::files::error::failed;
-use crate::files::open::OpenOptions;
 
 /// An open file, whose operations run in the loop's thread pool.
 ///
@@ -23,7 +22,7 @@ use crate::files::open::OpenOptions;
 /// has taken nothing. The system's position, which duplicates of the descriptor share, is neither used nor moved. Files without
 /// places, as pipes and terminals are, cannot be read like this; they say `NotSeekable`.
 ///
-/// Writing to a file that was opened with [`append`](OpenOptions::append) goes to its end, and leaves the position.
+/// Writing to a file that was opened with [`append`](crate::files::OpenOptions::append) goes to its end, and leaves the position.
 ///
 /// # Order
 /// A job cannot be stopped. A `write_all` that is dropped may still write, and so the next operation that takes `&mut self` waits
@@ -149,40 +148,6 @@ impl File {
         }
     }
 
-    /// Opens a file to read from. asyncio has no files; this is the built-in `open`.
-    ///
-    /// # Errors
-    /// As [`OpenOptions::open`].
-    ///
-    /// # Cancel safety
-    /// Dropped, it leaves nothing open.
-    ///
-    /// # Panics
-    /// If no loop is running on this thread.
-    pub async fn open(path: impl AsRef<Path>) -> io::Result<Self> {
-        Self::options().read(true).open(path).await
-    }
-
-    /// Opens a file to write to: an empty one, which is made if there is none.
-    ///
-    /// # Errors
-    /// As [`OpenOptions::open`].
-    ///
-    /// # Cancel safety
-    /// Dropped, it may still make or empty the file.
-    ///
-    /// # Panics
-    /// If no loop is running on this thread.
-    pub async fn create(path: impl AsRef<Path>) -> io::Result<Self> {
-        let options = Self::options().write(true).create(true).truncate(true);
-        options.open(path).await
-    }
-
-    /// Other ways to open a file.
-    pub fn options() -> OpenOptions {
-        OpenOptions::new()
-    }
-
     fn inner(&self) -> &Arc<Open> {
         self.open
             .as_ref()
@@ -253,7 +218,7 @@ impl File {
         Ok(bytes)
     }
 
-    /// Writes all of `bytes` from the position on; or to the end, if it was opened to [append](OpenOptions::append).
+    /// Writes all of `bytes` from the position on; or to the end, if it was opened to [append](crate::files::OpenOptions::append).
     ///
     /// # Errors
     /// What the system says, with the path: a part may have been written, the position stays. The loop's pool takes no more jobs.
@@ -299,7 +264,7 @@ impl File {
     /// Writes all of `bytes` from `offset` on, wherever the position is.
     ///
     /// # Errors
-    /// `InvalidInput` if the file was opened to [append](OpenOptions::append), where systems differ in what that would do. What the
+    /// `InvalidInput` if the file was opened to [append](crate::files::OpenOptions::append), where systems differ in what that would do. What the
     /// system says, with the path: a part may have been written. The loop's pool takes no more jobs.
     ///
     /// # Cancel safety

@@ -110,3 +110,39 @@ impl OpenOptions {
         .await?
     }
 }
+
+impl File {
+    /// Opens a file to read from. asyncio has no files; this is the built-in `open`.
+    ///
+    /// # Errors
+    /// As [`OpenOptions::open`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it leaves nothing open.
+    ///
+    /// # Panics
+    /// If no loop is running on this thread.
+    pub async fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::options().read(true).open(path).await
+    }
+
+    /// Opens a file to write to: an empty one, which is made if there is none.
+    ///
+    /// # Errors
+    /// As [`OpenOptions::open`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it may still make or empty the file.
+    ///
+    /// # Panics
+    /// If no loop is running on this thread.
+    pub async fn create(path: impl AsRef<Path>) -> io::Result<Self> {
+        let options = Self::options().write(true).create(true).truncate(true);
+        options.open(path).await
+    }
+
+    /// Other ways to open a file.
+    pub fn options() -> OpenOptions {
+        OpenOptions::new()
+    }
+}

@@ -10,7 +10,6 @@ use rondel_loop::LocalLoop;
 use rustix::process::Signal;
 
 use crate::pipe::{PipeReader, PipeWriter};
-use crate::process::communicate::Communicate;
 use crate::process::exit::Wait;
 use crate::process::pty::Pty;
 use crate::process::watch::Watch;
@@ -163,15 +162,6 @@ impl Child {
     /// As [`kill_group`](Child::kill_group) and [`send_signal`](Child::send_signal).
     pub fn send_signal_to_group(&self, signal: i32) -> io::Result<()> {
         self.hold.watch.exit().signal_group(named(signal)?)
-    }
-
-    /// Writes `input` to the process and closes its standard input, reads standard output and error to their ends, both at
-    /// the same time, and waits for the end. A process that does not want its input is no error. asyncio: `communicate`.
-    ///
-    /// The ends of the streams come when nobody holds the pipes any more: what the process has started may hold them after
-    /// its end. See [`Communicate::timeout`].
-    pub fn communicate<'c>(&'c mut self, input: &'c [u8]) -> Communicate<'c> {
-        Communicate::new(self, input)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rondel_loop::LocalLoop;
 
-use crate::engine::Peer;
+use crate::peer::Peer;
 use crate::pipe::{PipeReader, PipeWriter};
 use crate::process::child::{Child, Streams};
 use crate::process::communicate::{CommunicateError, MAX_OUTPUT, communicate};

@@ -17,6 +17,17 @@ use crate::process::error::SpawnError;
 /// What is collected of each stream unless told otherwise.
 pub(super) const MAX_OUTPUT: usize = 64 * 1024 * 1024;
 
+impl Child {
+    /// Writes `input` to the process and closes its standard input, reads standard output and error to their ends, both at
+    /// the same time, and waits for the end. A process that does not want its input is no error. asyncio: `communicate`.
+    ///
+    /// The ends of the streams come when nobody holds the pipes any more: what the process has started may hold them after
+    /// its end. See [`Communicate::timeout`].
+    pub fn communicate<'c>(&'c mut self, input: &'c [u8]) -> Communicate<'c> {
+        Communicate::new(self, input)
+    }
+}
+
 /// What [`Child::communicate`] does when it is awaited.
 ///
 /// Without a pipe at a stream, nothing is read or written there. The child is not killed if this fails or is dropped, unless

@@ -8,7 +8,8 @@ use rustix::fs::OFlags;
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
-use crate::engine::{Calls, Peer};
+use crate::engine::Calls;
+use crate::peer::Peer;
 use crate::pipe::{PipeReader, PipeWriter, own_reader, own_writer};
 
 /// The controlling side of a child's pseudo-terminal; see [`Stdio::pty`](crate::Stdio::pty).

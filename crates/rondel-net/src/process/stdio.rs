@@ -9,7 +9,8 @@ use std::process::Stdio as StdStdio;
 use rondel_loop::LocalLoop;
 use rustix::fs::OFlags;
 
-use crate::engine::{Calls, Peer};
+use crate::engine::Calls;
+use crate::peer::Peer;
 use crate::pipe::{PipeReader, PipeWriter, own_reader, own_writer};
 
 /// What one of a child's standard streams is connected with.

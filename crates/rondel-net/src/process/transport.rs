@@ -1,6 +1,7 @@
 //! [`SubprocessTransport`]: a child that calls, instead of being waited for.
 
 mod driver;
+mod start;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -10,21 +11,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
-use rondel_loop::LocalLoop;
 use rondel_sync::Event;
 
 use crate::error::WriteError;
 use crate::pipe::PipeWriter;
-use crate::process::child::{Child, Hold};
-use crate::process::command::{Command, Defaults};
-use crate::process::error::SpawnError;
+use crate::process::child::Hold;
 use crate::process::exit::{Exit, Wait};
-use crate::process::protocol::SubprocessProtocol;
-use crate::process::stdio::Stdio;
+pub use start::{SubprocessRef, subprocess_exec, subprocess_shell};
 
-use driver::Driver;
-
-/// A child process, as its [`SubprocessProtocol`] uses it. asyncio: `SubprocessTransport`.
+/// A child process, as its [`SubprocessProtocol`](crate::SubprocessProtocol) uses it. asyncio: `SubprocessTransport`.
 ///
 /// As large as a pointer: clone it freely. No method waits, but those that say so, and none calls the protocol. The child does
 /// not end with the last clone; it is killed by [`close`](SubprocessTransport::close), and when the loop is closed. `!Send`.
@@ -45,80 +40,6 @@ struct Shared {
     /// Wakes the driver.
     driver: Cell<Option<Waker>>,
     lost: Event,
-}
-
-/// Starts `command` and has a protocol called with what the child does: its standard streams are pipes, unless set. asyncio:
-/// `subprocess_exec`.
-///
-/// The protocol's [`connection_made`](SubprocessProtocol::connection_made) is called before this returns.
-///
-/// # Errors
-/// [`SpawnError`].
-///
-/// # Cancel safety
-/// It does not wait.
-pub async fn subprocess_exec<P: SubprocessProtocol>(
-    factory: impl FnOnce() -> P,
-    command: &mut Command,
-) -> Result<(SubprocessTransport, SubprocessRef<P>), SpawnError> {
-    let defaults = Defaults {
-        stdin: Stdio::piped(),
-        output: Stdio::piped(),
-    };
-    let child = command.spawn_with(&defaults)?;
-    begin(child, factory(), command)
-}
-
-/// Starts a [shell](Command::shell) with a command line; all else as with [`subprocess_exec`]. asyncio: `subprocess_shell`.
-///
-/// # Errors
-/// [`SpawnError`].
-///
-/// # Cancel safety
-/// It does not wait.
-pub async fn subprocess_shell<P: SubprocessProtocol>(
-    factory: impl FnOnce() -> P,
-    line: impl AsRef<std::ffi::OsStr>,
-) -> Result<(SubprocessTransport, SubprocessRef<P>), SpawnError> {
-    subprocess_exec(factory, &mut Command::shell(line)).await
-}
-
-fn begin<P: SubprocessProtocol>(
-    mut child: Child,
-    protocol: P,
-    command: &Command,
-) -> Result<(SubprocessTransport, SubprocessRef<P>), SpawnError> {
-    let local = LocalLoop::current()
-        .map_err(|error| SpawnError::new(command.program(), io::Error::other(error)))?;
-    child.set_kill_on_drop(true);
-    let wait = child.wait();
-    let (streams, hold) = child.into_parts();
-    let stdin = streams.stdin.map(Rc::new);
-    let transport = SubprocessTransport {
-        shared: Rc::new(Shared {
-            exit: Arc::clone(hold.watch().exit()),
-            hold: RefCell::new(Some(hold)),
-            stdin: RefCell::new(stdin),
-            closing: Cell::new(false),
-            reading_paused: Default::default(),
-            driver: Cell::new(None),
-            lost: Event::new(),
-        }),
-    };
-    let cell = Rc::new(RefCell::new(protocol));
-    let reference = SubprocessRef {
-        cell: Rc::clone(&cell),
-        transport: transport.clone(),
-    };
-    let mut driver = Driver::new(
-        cell,
-        transport.clone(),
-        [streams.stdout, streams.stderr],
-        wait,
-    );
-    driver.make();
-    local.create_task(driver).detach();
-    Ok((transport, reference))
 }
 
 impl SubprocessTransport {
@@ -191,10 +112,10 @@ impl SubprocessTransport {
         }
     }
 
-    /// Sends a signal by its number; see [`Child::send_signal`].
+    /// Sends a signal by its number; see [`Child::send_signal`](crate::Child::send_signal).
     ///
     /// # Errors
-    /// As [`Child::send_signal`].
+    /// As [`Child::send_signal`](crate::Child::send_signal).
     pub fn send_signal(&self, signal: i32) -> io::Result<()> {
         self.with_hold(|hold| hold.send_signal(signal))
     }
@@ -202,7 +123,7 @@ impl SubprocessTransport {
     /// Sends SIGTERM.
     ///
     /// # Errors
-    /// As [`Child::kill`].
+    /// As [`Child::kill`](crate::Child::kill).
     pub fn terminate(&self) -> io::Result<()> {
         self.with_hold(|hold| hold.watch().signal(rustix::process::Signal::TERM))
     }
@@ -210,15 +131,15 @@ impl SubprocessTransport {
     /// Sends SIGKILL.
     ///
     /// # Errors
-    /// As [`Child::kill`].
+    /// As [`Child::kill`](crate::Child::kill).
     pub fn kill(&self) -> io::Result<()> {
         self.with_hold(|hold| hold.watch().signal(rustix::process::Signal::KILL))
     }
 
-    /// Kills the group that the child leads; see [`Child::kill_group`].
+    /// Kills the group that the child leads; see [`Child::kill_group`](crate::Child::kill_group).
     ///
     /// # Errors
-    /// As [`Child::kill_group`].
+    /// As [`Child::kill_group`](crate::Child::kill_group).
     pub fn kill_group(&self) -> io::Result<()> {
         self.with_hold(|hold| {
             let exit = hold.watch().exit();
@@ -247,7 +168,7 @@ impl SubprocessTransport {
     /// Waits for the end of the child.
     ///
     /// # Errors
-    /// As [`Child::wait`].
+    /// As [`Child::wait`](crate::Child::wait).
     ///
     /// # Cancel safety
     /// Dropped, it changes nothing: the child goes on, and how it ended is there for whoever waits next.
@@ -283,58 +204,5 @@ impl fmt::Debug for SubprocessTransport {
             .field("returncode", &self.returncode())
             .field("is_closing", &self.is_closing())
             .finish_non_exhaustive()
-    }
-}
-
-/// A child's protocol, to be looked at from outside.
-pub struct SubprocessRef<P> {
-    cell: Rc<RefCell<P>>,
-    transport: SubprocessTransport,
-}
-
-impl<P> SubprocessRef<P> {
-    /// Calls `look` with the protocol and its transport.
-    ///
-    /// # Errors
-    /// `ResourceBusy` if the protocol is running: this was called from inside it.
-    pub fn with<R>(&self, look: impl FnOnce(&mut P, &SubprocessTransport) -> R) -> io::Result<R> {
-        let Ok(mut protocol) = self.cell.try_borrow_mut() else {
-            return Err(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                "the protocol is running",
-            ));
-        };
-        /// Has the driver come back, which may have found the protocol taken.
-        struct Wake<'r>(&'r Shared);
-        impl Drop for Wake<'_> {
-            fn drop(&mut self) {
-                self.0.wake();
-            }
-        }
-        let _wake = Wake(&self.transport.shared);
-        Ok(look(&mut protocol, &self.transport))
-    }
-
-    /// The transport that the protocol was given.
-    pub const fn transport(&self) -> &SubprocessTransport {
-        &self.transport
-    }
-}
-
-impl<P> Clone for SubprocessRef<P> {
-    fn clone(&self) -> Self {
-        Self {
-            cell: Rc::clone(&self.cell),
-            transport: self.transport.clone(),
-        }
-    }
-}
-
-impl<P> fmt::Debug for SubprocessRef<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SubprocessRef")
-            .field("protocol", &std::any::type_name::<P>())
-            .field("transport", &self.transport)
-            .finish()
     }
 }

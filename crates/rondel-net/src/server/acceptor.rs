@@ -11,7 +11,7 @@ use rondel_executor::Callback;
 use rondel_loop::{ExceptionContext, LocalLoop, TimerHandle};
 
 use crate::server::listening::Listening;
-use crate::server::sessions::Sessions;
+use crate::server::sessions::{Accepts, Sessions};
 
 /// How long accepting pauses after the system refused it. asyncio's value.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -47,7 +47,8 @@ impl Acceptor {
         listener
             .registration()
             .set_callback(Some(Rc::clone(&acceptor) as Rc<dyn Callback>));
-        sessions.add_acceptor(&acceptor);
+        let accepts = Rc::downgrade(&acceptor);
+        sessions.add_acceptor(accepts);
         acceptor
     }
 
@@ -75,13 +76,6 @@ impl Acceptor {
         self.listener.borrow().clone()
     }
 
-    /// Goes to the back of the ready queue.
-    pub(super) fn go_on(self: &Rc<Self>) {
-        self.local
-            .spawner()
-            .push(Rc::clone(self) as Rc<dyn Callback>);
-    }
-
     fn accept_batch(self: &Rc<Self>) {
         for _ in 0..self.batch {
             let (Some(listener), Some(sessions)) = (self.listener(), self.sessions.upgrade())
@@ -98,7 +92,7 @@ impl Acceptor {
                 Err(error) => return self.pause(error),
             }
         }
-        self.go_on();
+        Rc::clone(self).go_on();
     }
 
     /// Leaves connections waiting for a while.
@@ -118,6 +112,14 @@ impl Acceptor {
         ));
         self.local
             .call_exception_handler(&context.with_error(error));
+    }
+}
+
+impl Accepts for Acceptor {
+    /// Goes to the back of the ready queue.
+    fn go_on(self: Rc<Self>) {
+        let spawner = self.local.spawner();
+        spawner.push(self);
     }
 }
 

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use rondel_executor::{PanicPayload, Spawner};
 use rondel_loop::{ExceptionContext, LocalLoop, Task};
 
-use crate::engine::{Connection, Handles, Peer};
+use crate::engine::{Connection, Handles};
+use crate::peer::Peer;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
 #[cfg(feature = "tls-core")]

@@ -7,7 +7,6 @@ use rondel_loop::{LocalLoop, Task};
 use rondel_sync::Event;
 
 use crate::engine::{Connection, Handles, Owner};
-use crate::server::acceptor::Acceptor;
 use crate::server::handler::Start;
 
 pub(super) struct Sessions {
@@ -16,7 +15,7 @@ pub(super) struct Sessions {
     /// How many there may be.
     most: usize,
     /// Those that accept, to be called when there is a place again.
-    acceptors: RefCell<Vec<Weak<Acceptor>>>,
+    acceptors: RefCell<Vec<Weak<dyn Accepts>>>,
     /// Sessions whose handler has not ended.
     handlers: Cell<usize>,
     serving: Cell<bool>,
@@ -25,6 +24,12 @@ pub(super) struct Sessions {
     for_ever: Cell<bool>,
     /// Set for a moment whenever something has ended.
     changed: Event,
+}
+
+/// Who begins sessions, as long as there is a place.
+pub(super) trait Accepts {
+    /// There is a place again.
+    fn go_on(self: Rc<Self>);
 }
 
 /// Removed when both are `None`.
@@ -72,8 +77,8 @@ impl Sessions {
         })
     }
 
-    pub(super) fn add_acceptor(&self, acceptor: &Rc<Acceptor>) {
-        self.acceptors.borrow_mut().push(Rc::downgrade(acceptor));
+    pub(super) fn add_acceptor(&self, acceptor: Weak<dyn Accepts>) {
+        self.acceptors.borrow_mut().push(acceptor);
     }
 
     /// Whether connections are accepted at the moment.

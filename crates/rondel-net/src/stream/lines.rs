@@ -8,6 +8,14 @@ use futures_core::{FusedStream, Stream};
 use crate::error::ReadError;
 use crate::stream::reader::StreamReader;
 
+impl StreamReader {
+    /// The lines as a stream, each as [`read_line`](StreamReader::read_line) gives it. It ends with the connection's, or
+    /// after an error. asyncio: `async for line in reader`.
+    pub fn lines(&mut self) -> Lines<'_> {
+        Lines::new(self)
+    }
+}
+
 /// The stream of [`StreamReader::lines`].
 ///
 /// # Cancel safety

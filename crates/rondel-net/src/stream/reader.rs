@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 use crate::engine::{Connection, Handle};
 use crate::error::ReadError;
 use crate::stream::inbound_buffer::InboundBuffer;
-use crate::stream::lines::Lines;
 use crate::stream::separator::{Found, find};
 
 /// The limit unless set. asyncio's value.
@@ -411,12 +410,6 @@ impl StreamReader {
     pub async fn read_line(&mut self) -> Result<Vec<u8>, ReadError> {
         let mut searched = 0;
         poll_fn(|cx| self.poll_read_line(cx, &mut searched)).await
-    }
-
-    /// The lines as a stream, each as [`read_line`](StreamReader::read_line) gives it. It ends with the connection's, or
-    /// after an error. asyncio: `async for line in reader`.
-    pub fn lines(&mut self) -> Lines<'_> {
-        Lines::new(self)
     }
 
     pub(super) fn poll_read_line(

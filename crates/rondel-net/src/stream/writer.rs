@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 
 use crate::engine::{Connection, Goal, Handle, Urgency};
 use crate::error::WriteError;
-use crate::tcp::stream::local_addr;
 
 /// The writing half of a connection. asyncio: `StreamWriter`.
 ///
@@ -294,7 +293,7 @@ impl StreamWriter {
     /// # Errors
     /// What the system says; `NotConnected` if it is closed.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        local_addr(self.connection())
+        self.connection().local_addr()
     }
 
     /// Calls `look` with the socket, for options that have no method here; see the crate `socket2`.

@@ -271,7 +271,7 @@ impl TcpStream {
     /// # Errors
     /// What the system says; `NotConnected` if it is closed.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        local_addr(self.connection())
+        self.connection().local_addr()
     }
 
     /// Whether small writes go out at once (`TCP_NODELAY`): unless it was changed, they do.
@@ -357,12 +357,6 @@ impl TcpStream {
     pub fn with_fd<R>(&self, look: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
         look(self.connection().open_registration()?.as_fd())
     }
-}
-
-pub(crate) fn local_addr(connection: &Connection) -> io::Result<SocketAddr> {
-    let registration = connection.open_registration()?;
-    let addr = rustix::net::getsockname(&registration)?;
-    Ok(SocketAddr::try_from(addr)?)
 }
 
 impl fmt::Debug for TcpStream {

@@ -1,4 +1,4 @@
-//! [`UdpOptions`]: how a socket is set up before it is bound.
+//! [`UdpOptions`]: how a socket is set up and bound.
 
 use std::fmt;
 use std::io;
@@ -201,5 +201,17 @@ impl fmt::Display for Failed {
 impl std::error::Error for Failed {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.error)
+    }
+}
+
+impl UdpSocket {
+    /// Binds to `addr`; port 0 has the system choose one, which [`local_addr`](UdpSocket::local_addr) tells. More can be set
+    /// by [`UdpOptions`].
+    ///
+    /// # Errors
+    /// What the system says, with the address; `Unsupported` under a virtual clock, which has no sockets; and if no loop is
+    /// running on this thread.
+    pub fn bind(addr: impl Into<SocketAddr>) -> io::Result<Self> {
+        UdpOptions::new().bind(addr)
     }
 }

@@ -8,21 +8,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 
 use crate::datagram::error::{Attempt, DatagramError};
-use crate::udp::socket::UdpSocket;
+use crate::udp::socket::{Segmentation, UdpSocket};
 use crate::udp::sys;
 
 /// What the system takes as one, before it cuts: the largest datagram over IPv4.
 const MOST_BYTES: usize = 65_507;
-
-/// Whether the system cuts for a socket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Segmentation {
-    /// It has not been asked yet.
-    #[default]
-    Unknown,
-    /// Up to so many segments; 1, it does not.
-    Upto(usize),
-}
 
 impl UdpSocket {
     /// Sends `bytes` as datagrams of `segment` bytes each, of which the last may be shorter, to `to`, or, without an address,

@@ -14,8 +14,6 @@ use socket2::SockRef;
 
 use crate::datagram::error::{Attempt, DatagramError};
 use crate::udp::error::Truncated;
-use crate::udp::options::UdpOptions;
-use crate::udp::segments::Segmentation;
 use crate::udp::sys::{self, Received};
 
 /// How many times in a row a socket may receive, and may send, before others have their turn.
@@ -65,17 +63,17 @@ pub struct UdpSocket {
     pub(super) segmentation: Cell<Segmentation>,
 }
 
-impl UdpSocket {
-    /// Binds to `addr`; port 0 has the system choose one, which [`local_addr`](UdpSocket::local_addr) tells. More can be set
-    /// by [`UdpOptions`].
-    ///
-    /// # Errors
-    /// What the system says, with the address; `Unsupported` under a virtual clock, which has no sockets; and if no loop is
-    /// running on this thread.
-    pub fn bind(addr: impl Into<SocketAddr>) -> io::Result<Self> {
-        UdpOptions::new().bind(addr)
-    }
+/// Whether the system cuts for a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Segmentation {
+    /// It has not been asked yet.
+    #[default]
+    Unknown,
+    /// Up to so many segments; 1, it does not.
+    Upto(usize),
+}
 
+impl UdpSocket {
     /// Takes over a bound socket; it is made non-blocking.
     ///
     /// # Errors
@@ -162,7 +160,7 @@ impl UdpSocket {
     /// That it was sent does not mean that it arrives. On a connected socket, most systems refuse this form.
     ///
     /// # Errors
-    /// A [`DatagramError`]: too large, no route, refused; broadcast without [permission](UdpOptions::broadcast).
+    /// A [`DatagramError`]: too large, no route, refused; broadcast without [permission](crate::UdpOptions::broadcast).
     ///
     /// # Cancel safety
     /// Dropped before it is ready, it has sent nothing.

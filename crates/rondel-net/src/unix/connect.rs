@@ -8,7 +8,8 @@ use rondel_loop::{LocalLoop, Registration, SourceKind};
 use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::engine::{Connection, Handles, Peer, Side};
+use crate::engine::{Connection, Handles, Side};
+use crate::peer::Peer;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
 use crate::transport::Transport;

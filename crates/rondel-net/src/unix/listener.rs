@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 use rondel_loop::{LocalLoop, Registration, SourceKind};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::engine::{Connection, Handles, Peer, Side};
+use crate::engine::{Connection, Handles, Side};
+use crate::peer::Peer;
 use crate::server::listening::Listening;
 use crate::tcp::listener::is_of_one_connection;
 use crate::tcp::options;

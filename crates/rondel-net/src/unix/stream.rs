@@ -11,8 +11,9 @@ use std::task::{Context, Poll};
 
 use rondel_loop::{LocalLoop, SourceKind};
 
-use crate::engine::{Connection, Goal, Handles, Peer, Side, Urgency};
+use crate::engine::{Connection, Goal, Handles, Side, Urgency};
 use crate::error::WriteError;
+use crate::peer::Peer;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::{StreamWriter, write_all};
 use crate::transport::kind::AnyProtocol;
