@@ -17,8 +17,8 @@ use crate::here::here;
 
 /// A connection, as hyper reads and writes it: TCP, TLS, Unix sockets, whatever has a reader and a writer.
 ///
-/// What is received is copied once, from the loop's buffer into hyper's, which is never cleared for it. What hyper writes goes
-/// out in one system call when its task gives way or flushes, and waits while too much is queued.
+/// What is received is copied once, from the loop's buffer into hyper's, which is never cleared for it. What hyper writes, which gathers
+/// it itself, goes out at once, and is queued only as far as the system does not take it; hyper waits while too much is.
 ///
 /// It is `Send`, since hyper asks that of a connection which may be upgraded, but bound to its loop: used on another thread it
 /// fails, dropped on another thread it is closed at home.
@@ -28,6 +28,8 @@ pub struct HyperIo {
     early: Vec<u8>,
     /// Told what passes, if somebody wants to know.
     told: Option<Arc<Told>>,
+    /// Whether what is written goes out together, at a flush: HTTP/2 writes piece by piece.
+    gathers: bool,
 }
 
 /// What somebody may want to know of what passes.
@@ -77,8 +79,16 @@ impl HyperIo {
         Self::with_early(pair.into(), Vec::new())
     }
 
-    /// The same with bytes that have been taken out of it already.
-    pub(crate) fn with_early(pair: StreamPair, early: Vec<u8>) -> Self {
+    /// The same with bytes that have been taken out of it already, for what writes piece by piece.
+    pub(crate) fn gathering(pair: StreamPair, early: Vec<u8>) -> Self {
+        Self {
+            gathers: true,
+            ..Self::with_early(pair, early)
+        }
+    }
+
+    /// The same for what gathers by itself.
+    fn with_early(pair: StreamPair, early: Vec<u8>) -> Self {
         let local = here("rondel_hyper::HyperIo::new");
         let lent = Lent {
             pair: Some(pair),
@@ -88,6 +98,7 @@ impl HyperIo {
             lent: LoopBound::new(&local.spawner(), lent),
             early,
             told: None,
+            gathers: false,
         }
     }
 
@@ -181,8 +192,7 @@ impl Write for HyperIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.tell_unsent(true);
-        Poll::Ready(Ok(ready!(self.pair()?.writer().poll_write(cx, bytes))?))
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -191,7 +201,13 @@ impl Write for HyperIo {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.tell_unsent(true);
-        let written = self.pair()?.writer().poll_write_vectored(cx, parts);
+        let gathers = self.gathers;
+        let writer = self.pair()?.writer();
+        let written = if gathers {
+            writer.poll_write_vectored(cx, parts)
+        } else {
+            writer.poll_write_now(cx, parts)
+        };
         Poll::Ready(Ok(ready!(written)?))
     }
 

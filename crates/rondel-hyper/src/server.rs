@@ -4,7 +4,9 @@
 //!   a connection ── TLS, if asked for ── version: the first bytes tell ── hyper ── the service, for each request
 //! ```
 
+mod answer;
 mod body;
+mod connect_info;
 mod connection;
 mod options;
 mod patience;
@@ -15,7 +17,7 @@ mod tower;
 mod version;
 
 pub use self::body::{BodyError, RequestBody};
-pub use self::connection::ConnectInfo;
+pub use self::connect_info::ConnectInfo;
 pub use self::options::HttpServer;
 pub use self::running::RunningServer;
 #[cfg(feature = "tower")]

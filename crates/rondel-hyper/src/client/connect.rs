@@ -65,8 +65,8 @@ impl Connector {
             let halves = self.options.open_connection(target).await;
             (halves.map_err(ClientErrorKind::Connect)?.into(), false)
         };
-        let io = HyperIo::new(pair);
         if offered || self.http2 == Http2::Always {
+            let io = HyperIo::gathering(pair, Vec::new());
             let mut builder = http2::Builder::new(LoopExecutor);
             builder.timer(LoopTimer).adaptive_window(true);
             if let Some(limit) = self.header_limit {
@@ -78,6 +78,7 @@ impl Connector {
             drop(spawn(connection));
             return Ok(Connected::Http2(sender));
         }
+        let io = HyperIo::new(pair);
         let mut builder = http1::Builder::new();
         if let Some(limit) = self.header_limit {
             builder.max_buf_size(limit);

@@ -1,30 +1,27 @@
 //! One connection: from its first byte to its last answer.
 
-use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::Body;
-use http_body_util::{Either, Empty};
-use hyper::body::Incoming;
 use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::server::conn::{http1, http2};
-use hyper::service::{Service, service_fn};
+use hyper::service::Service;
 use rondel_loop::time::{Sleep, sleep_until};
-use rondel_loop::{ExceptionContext, LocalLoop};
 use rondel_net::{StreamPair, StreamReader, StreamWriter};
 use rondel_sync::Event;
 
+use super::answer::Answering;
 use super::body::RequestBody;
+use super::connect_info::ConnectInfo;
 use super::options::HttpServer;
-use super::patience::{Requests, Served, Watch, Watched};
+use super::patience::{Requests, Watch, Watched};
 use super::version::{self, Version};
 use crate::error::BoxError;
 use crate::executor::LoopExecutor;
@@ -33,56 +30,6 @@ use crate::timer::LoopTimer;
 
 /// What is read at most before hyper has a connection back: a head, mostly.
 const FIRST: usize = 4096;
-
-/// Where a request comes from. Every request has it in its extensions. Cheap to clone.
-///
-/// ```
-/// use rondel_hyper::http::Request;
-/// use rondel_hyper::server::{ConnectInfo, RequestBody};
-///
-/// fn is_from_here(request: &Request<RequestBody>) -> bool {
-///     let info = request.extensions().get::<ConnectInfo>();
-///     info.and_then(ConnectInfo::peer).is_some_and(|peer| peer.ip().is_loopback())
-/// }
-/// ```
-#[derive(Clone, Debug)]
-pub struct ConnectInfo(Arc<Info>);
-
-#[derive(Debug)]
-struct Info {
-    peer: Option<SocketAddr>,
-    local: Option<SocketAddr>,
-    #[cfg(feature = "tls-core")]
-    tls: Option<rondel_net::tls::SessionInfo>,
-}
-
-impl ConnectInfo {
-    fn of(writer: &StreamWriter) -> Self {
-        Self(Arc::new(Info {
-            peer: writer.peer_addr(),
-            local: writer.local_addr().ok(),
-            #[cfg(feature = "tls-core")]
-            tls: writer.tls(),
-        }))
-    }
-
-    /// The other end; `None` if it is none of the Internet's.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.0.peer
-    }
-
-    /// This end; likewise.
-    pub fn local(&self) -> Option<SocketAddr> {
-        self.0.local
-    }
-
-    /// What TLS has agreed on, if the connection is encrypted.
-    #[cfg(feature = "tls-core")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "tls-core")))]
-    pub fn tls(&self) -> Option<&rondel_net::tls::SessionInfo> {
-        self.0.tls.as_ref()
-    }
-}
 
 /// Serves a connection until one of the two ends it, or until `closing` is set and what is under way is done.
 pub(super) async fn serve<S, B>(
@@ -118,20 +65,8 @@ pub(super) async fn serve<S, B>(
     }
 }
 
-/// The service as hyper asks it.
-trait HyperService<B>:
-    Service<Request<Incoming>, Response = Response<Served<Either<B, Empty<Bytes>>>>, Error = BoxError>
-{
-}
-
-impl<B, S> HyperService<B> for S where
-    S: Service<
-            Request<Incoming>,
-            Response = Response<Served<Either<B, Empty<Bytes>>>>,
-            Error = BoxError,
-        >
-{
-}
+/// What hyper makes of a connection.
+type Http1Connection<S> = UpgradeableConnection<HyperIo, Answering<S>>;
 
 /// A connection, apart from its stream.
 struct Serves<'a, S> {
@@ -197,7 +132,7 @@ where
         pair: StreamPair,
         early: Vec<u8>,
         home: &Home,
-    ) -> Pin<Box<Watched<UpgradeableConnection<HyperIo, impl HyperService<B> + use<S, B>>>>> {
+    ) -> Pin<Box<Watched<Http1Connection<S>>>> {
         let io = HyperIo::lend(pair, early, Arc::clone(self.requests.told()), home);
         let options = self.options;
         let mut http1 = http1::Builder::new();
@@ -221,8 +156,8 @@ where
         &self,
         pair: StreamPair,
         early: Vec<u8>,
-    ) -> Pin<Box<http2::Connection<HyperIo, impl HyperService<B> + use<S, B>, LoopExecutor>>> {
-        let io = HyperIo::with_early(pair, early);
+    ) -> Pin<Box<http2::Connection<HyperIo, Answering<S>, LoopExecutor>>> {
+        let io = HyperIo::gathering(pair, early);
         let options = self.options;
         let mut http2 = http2::Builder::new(LoopExecutor);
         http2
@@ -234,19 +169,14 @@ where
     }
 
     /// The service as hyper asks it.
-    fn answering(&self) -> impl HyperService<B> + use<S, B> {
-        let (limit, patience) = (self.options.body_limit, self.options.body_timeout);
-        let requests = Rc::clone(&self.requests);
-        let (service, info) = (Rc::clone(&self.service), self.info.clone());
-        service_fn(move |request: Request<Incoming>| {
-            let serving = requests.serve(!request.body().is_end_stream());
-            let request = request.map(|incoming| RequestBody::new(incoming, limit, patience));
-            let answer = answer(Rc::clone(&service), info.clone(), request);
-            async move {
-                let response = answer.await;
-                Ok::<_, BoxError>(response.map(|body| Served::new(body, serving)))
-            }
-        })
+    fn answering(&self) -> Answering<S> {
+        Answering {
+            service: Rc::clone(&self.service),
+            info: self.info.clone(),
+            requests: Rc::clone(&self.requests),
+            body_limit: self.options.body_limit,
+            body_timeout: self.options.body_timeout,
+        }
     }
 }
 
@@ -273,51 +203,4 @@ async fn until<C: Future>(
         connection.as_mut().poll(cx)
     })
     .await
-}
-
-/// Asks the service. Its failure is reported and answered.
-async fn answer<S, B>(
-    service: Rc<S>,
-    info: ConnectInfo,
-    mut request: Request<RequestBody>,
-) -> Response<Either<B, Empty<Bytes>>>
-where
-    S: Service<Request<RequestBody>, Response = Response<B>>,
-    S::Error: Into<BoxError>,
-{
-    if request.body().is_announced_too_large() {
-        return nothing_but(StatusCode::PAYLOAD_TOO_LARGE);
-    }
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    request.extensions_mut().insert(info.clone());
-    match service.call(request).await {
-        Ok(response) => response.map(Either::Left),
-        Err(error) => {
-            let from = match info.peer() {
-                Some(peer) => peer.to_string(),
-                None => "somebody".to_owned(),
-            };
-            report(
-                format!("the service failed on {method} {uri} from {from}"),
-                error.into(),
-            );
-            nothing_but(StatusCode::INTERNAL_SERVER_ERROR)
-        }
-    }
-}
-
-fn nothing_but<B>(status: StatusCode) -> Response<Either<B, Empty<Bytes>>> {
-    let mut response = Response::new(Either::Right(Empty::new()));
-    *response.status_mut() = status;
-    response
-}
-
-fn report(message: String, error: BoxError) {
-    // A task runs, so a loop does.
-    if let Ok(local) = LocalLoop::current() {
-        let error: Box<dyn Error> = error;
-        let mut context = ExceptionContext::new(message).with_error(error);
-        context.task = rondel_loop::current_task();
-        local.call_exception_handler(&context);
-    }
 }

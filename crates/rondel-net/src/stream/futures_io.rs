@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
 
-use crate::engine::Goal;
+use crate::engine::{Goal, Urgency};
 use crate::stream::pair::StreamPair;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::{StreamWriter, poll_write, poll_write_eof};
@@ -80,7 +80,7 @@ macro_rules! write {
                 cx: &mut Context<'_>,
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
-                let count = ready!(poll_write(self.connection(), cx, &[IoSlice::new(bytes)]))?;
+                let count = ready!(poll_write(self.connection(), cx, &[IoSlice::new(bytes)], Urgency::Turn))?;
                 Poll::Ready(Ok(count))
             }
 
@@ -89,7 +89,7 @@ macro_rules! write {
                 cx: &mut Context<'_>,
                 parts: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                Poll::Ready(Ok(ready!(poll_write(self.connection(), cx, parts))?))
+                Poll::Ready(Ok(ready!(poll_write(self.connection(), cx, parts, Urgency::Turn))?))
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -105,7 +105,7 @@ impl StreamWriter {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize, WriteError>> {
-        poll_write(self.connection(), cx, &[IoSlice::new(bytes)])
+        poll_write(self.connection(), cx, &[IoSlice::new(bytes)], Urgency::Turn)
     }
 
     /// The same of several parts.
@@ -117,7 +117,20 @@ impl StreamWriter {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<Result<usize, WriteError>> {
-        poll_write(self.connection(), cx, parts)
+        poll_write(self.connection(), cx, parts, Urgency::Turn)
+    }
+
+    /// The same, but what is accepted is sent at once, as far as the system takes it, instead of at the end of the turn: for whoever has
+    /// gathered it already, and would only have it copied.
+    ///
+    /// # Errors
+    /// As [`poll_write`](StreamWriter::poll_write).
+    pub fn poll_write_now(
+        &self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<Result<usize, WriteError>> {
+        poll_write(self.connection(), cx, parts, Urgency::Now)
     }
 
     /// Ready when the system has taken everything that is queued; see [`flush`](StreamWriter::flush).
@@ -313,13 +326,14 @@ pub(crate) fn poll_write(
     connection: &Rc<Connection>,
     cx: &Context<'_>,
     parts: &[IoSlice<'_>],
+    urgency: Urgency,
 ) -> Poll<Result<usize, WriteError>> {
     if connection.is_paused() {
         ready!(connection.poll_sent(cx, Goal::Drained))?;
     }
     let len = parts.iter().map(|part| part.len()).sum::<usize>();
     if len <= AT_MOST && connection.has_room(len) {
-        connection.write(parts, Urgency::Turn)?;
+        connection.write(parts, urgency)?;
         return Poll::Ready(Ok(len));
     }
     let Some(part) = parts.iter().find(|part| !part.is_empty()) else {
@@ -333,7 +347,7 @@ pub(crate) fn poll_write(
         room = connection.hard_limit().max(1);
     }
     let count = fits(room);
-    connection.write(&[IoSlice::new(&part[..count])], Urgency::Turn)?;
+    connection.write(&[IoSlice::new(&part[..count])], urgency)?;
     Poll::Ready(Ok(count))
 }
 
