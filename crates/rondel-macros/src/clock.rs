@@ -2,7 +2,7 @@
 
 use proc_macro::{TokenStream, TokenTree};
 
-use crate::function::Error;
+use crate::error::Error;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Clock {

@@ -2,9 +2,10 @@
 
 use std::iter::once;
 
-use proc_macro::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
+use proc_macro::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 
 use crate::clock::Clock;
+use crate::error::Error;
 
 /// An `async fn` without arguments.
 pub(crate) struct Function {
@@ -14,42 +15,6 @@ pub(crate) struct Function {
     /// The arrow and the type, if it returns something.
     returns: Vec<TokenTree>,
     body: Group,
-}
-
-/// What is wrong, and where.
-pub(crate) struct Error {
-    at: Span,
-    message: String,
-}
-
-impl Error {
-    pub(crate) fn new(at: Span, message: impl Into<String>) -> Self {
-        Self {
-            at,
-            message: message.into(),
-        }
-    }
-
-    /// An invocation of `compile_error!` that points there.
-    pub(crate) fn into_tokens(self) -> TokenStream {
-        let Self { at, message } = self;
-        let text = spanned(Literal::string(&message).into(), at);
-        let text = Group::new(Delimiter::Parenthesis, text.into());
-        let end = spanned(Punct::new(';', Spacing::Alone).into(), at);
-        [
-            Ident::new("compile_error", at).into(),
-            spanned(Punct::new('!', Spacing::Alone).into(), at),
-            spanned(text.into(), at),
-            end,
-        ]
-        .into_iter()
-        .collect()
-    }
-}
-
-fn spanned(mut token: TokenTree, at: Span) -> TokenTree {
-    token.set_span(at);
-    token
 }
 
 impl Function {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod error;
 mod function;
 
 use proc_macro::TokenStream;
