@@ -4,7 +4,8 @@ mod cancel;
 mod pair;
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind, Read, Write};
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
 
@@ -47,6 +48,56 @@ fn the_end_is_written_once_behind_what_is_queued() {
         writer.close();
         writer.write_eof().unwrap();
         writer.wait_closed().await.unwrap();
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_is_written_now_goes_out_before_the_turn_ends() {
+    run(async {
+        let (_reader, writer, mut peer) = split_pair();
+        let write = |parts: [&[u8]; 2], now: bool| {
+            let parts = parts.map(IoSlice::new);
+            poll_fn(|cx| {
+                if now {
+                    writer.poll_write_now(cx, &parts)
+                } else {
+                    writer.poll_write_vectored(cx, &parts)
+                }
+            })
+            .now_or_never()
+            .unwrap()
+            .unwrap()
+        };
+        assert_eq!(write([b"in the ", b"turn"], false), 11);
+        assert_eq!(writer.buffered(), 11, "it goes with what else is written");
+        // In order: behind what is queued, and with it.
+        assert_eq!(write([b", and ", b"now"], true), 9);
+        assert_eq!(writer.buffered(), 0);
+        let mut received = [0; 20];
+        peer.read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"in the turn, and now");
+        assert_eq!(write([b"again", b""], true), 5);
+        assert_eq!(writer.buffered(), 0);
+        peer.read_exact(&mut received[..5]).unwrap();
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_the_system_does_not_take_now_is_queued() {
+    run(async {
+        let (reader, writer, peer) = narrow_split_pair();
+        let bytes = pattern(0, 1 << 20);
+        let count = poll_fn(|cx| writer.poll_write_now(cx, &[IoSlice::new(&bytes)]));
+        assert_eq!(count.await.unwrap(), 1 << 20);
+        assert!(writer.buffered() > 0);
+        let paused = poll_fn(|cx| writer.poll_write_now(cx, &[IoSlice::new(b"x")])).now_or_never();
+        assert!(paused.is_none(), "too much is queued");
+        writer.close();
+        let received = drain_peer(peer).await.unwrap();
+        assert!(received == bytes);
+        drop(reader);
     })
     .unwrap();
 }
