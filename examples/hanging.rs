@@ -246,7 +246,7 @@ fn main() -> ExitCode {
     let outcome = match wanted.as_deref() {
         None => run(seen_from_inside()),
         Some(wanted) => {
-            let Some((_, _, begin)) = ALL.iter().find(|(name, ..)| *name == wanted) else {
+            let Some((_, what, begin)) = ALL.iter().find(|(name, ..)| *name == wanted) else {
                 let names = ALL.map(|(name, ..)| name).join(", ");
                 eprintln!("there is no {wanted:?}, only {names}");
                 return ExitCode::FAILURE;
@@ -255,6 +255,7 @@ fn main() -> ExitCode {
                 if let Err(error) = local().dump_on(Signal::USER1) {
                     eprintln!("without SIGUSR1: {error}");
                 }
+                println!("{what}");
                 begin();
                 std::future::pending().await
             })

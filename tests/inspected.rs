@@ -24,6 +24,18 @@ impl Program {
     /// # Panics
     /// If it cannot be started.
     pub fn start(name: &str, arguments: &[&str]) -> Self {
+        Self::start_with(name, arguments, "1")
+    }
+
+    /// Starts an example that nobody can look into from outside.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start_closed(name: &str, arguments: &[&str]) -> Self {
+        Self::start_with(name, arguments, "0")
+    }
+
+    fn start_with(name: &str, arguments: &[&str], inspect: &str) -> Self {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         // Relaxed: a number that nobody else gets.
         let (own, number) = (std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
@@ -31,7 +43,7 @@ impl Program {
         fs::create_dir_all(&folder).expect("the temporary folder can be written to");
         let child = example(name)
             .args(arguments)
-            .env("RONDEL_INSPECT", "1")
+            .env("RONDEL_INSPECT", inspect)
             .env("XDG_RUNTIME_DIR", &folder)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

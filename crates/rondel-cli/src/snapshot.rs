@@ -1,6 +1,23 @@
 //! What a program says of itself.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+/// A text of the program's, which may have been made to play with the terminal: without control characters.
+fn printable<'de, D: Deserializer<'de>>(text: D) -> Result<String, D::Error> {
+    let text = String::deserialize(text)?;
+    if !text.contains(char::is_control) {
+        return Ok(text);
+    }
+    let shown = text.chars().map(|c| match c {
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    });
+    Ok(shown.collect())
+}
+
+fn printable_if_any<'de, D: Deserializer<'de>>(text: D) -> Result<Option<String>, D::Error> {
+    printable(text).map(Some)
+}
 
 /// The answer to `snapshot`.
 #[derive(Debug, Deserialize)]
@@ -12,6 +29,7 @@ pub(crate) struct Process {
 /// One loop of it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Loop {
+    #[serde(deserialize_with = "printable")]
     pub(crate) thread: String,
     /// Whether the loop itself has just answered; if not, it is blocked.
     pub(crate) fresh: bool,
@@ -28,7 +46,9 @@ pub(crate) struct Loop {
 /// What blocks it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Running {
+    #[serde(default, deserialize_with = "printable_if_any")]
     pub(crate) name: Option<String>,
+    #[serde(deserialize_with = "printable")]
     pub(crate) site: String,
 }
 
@@ -53,6 +73,7 @@ pub(crate) struct Deadlock {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Party {
+    #[serde(deserialize_with = "printable")]
     pub(crate) name: String,
 }
 
@@ -72,19 +93,60 @@ pub(crate) struct Metrics {
 }
 
 /// How long something took, in seconds.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Times {
     pub(crate) p50: f64,
     pub(crate) p99: f64,
     pub(crate) max: f64,
+    /// How long at most, and how often.
+    #[serde(default)]
+    pub(crate) buckets: Vec<(f64, u64)>,
+}
+
+impl Times {
+    /// What has come since `before`: to an eighth, the longest, too.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let known = |longest: f64| {
+            let mut all = before.buckets.iter();
+            all.find(|(end, _)| *end == longest)
+                .map_or(0, |(_, count)| *count)
+        };
+        let came = self.buckets.iter();
+        let buckets: Vec<_> = came
+            .map(|(longest, count)| (*longest, count.saturating_sub(known(*longest))))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        let all: u64 = buckets.iter().map(|(_, count)| count).sum();
+        let within = |percent: u64| {
+            let mut left = (all * percent).div_ceil(100);
+            let mut longest = 0.0;
+            for (end, count) in &buckets {
+                longest = *end;
+                left = left.saturating_sub(*count);
+                if left == 0 {
+                    break;
+                }
+            }
+            longest
+        };
+        Self {
+            p50: within(50),
+            p99: within(99),
+            max: within(100),
+            buckets,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Task {
     pub(crate) id: u64,
+    #[serde(deserialize_with = "printable")]
     pub(crate) name: String,
+    #[serde(deserialize_with = "printable")]
     pub(crate) site: String,
     pub(crate) state: String,
+    #[serde(deserialize_with = "printable")]
     pub(crate) waits_for: String,
     #[serde(default)]
     pub(crate) awaits: Vec<u64>,
@@ -102,8 +164,11 @@ pub(crate) struct Task {
 /// A child of a group.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Child {
+    #[serde(deserialize_with = "printable")]
     pub(crate) name: String,
+    #[serde(deserialize_with = "printable")]
     pub(crate) site: String,
+    #[serde(deserialize_with = "printable")]
     pub(crate) waits_for: String,
     /// The place of the child around it.
     pub(crate) inside: Option<usize>,
@@ -163,5 +228,30 @@ pub(crate) fn span(seconds: f64) -> String {
         s if s < 120.0 => format!("{s:.1} s"),
         s if s < 7200.0 => format!("{:.0} min", s / 60.0),
         s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_do_not_play_with_the_terminal() {
+        let child = r#"{"name": "a\u001b[2Jb\nc", "site": "x.rs:1:1", "waits_for": "time"}"#;
+        let child: Child = serde_json::from_str(child).unwrap();
+        assert_eq!(child.name, "a\\u{1b}[2Jb\\nc");
+    }
+
+    #[test]
+    fn what_has_come_since() {
+        let times = |buckets: &[(f64, u64)]| Times {
+            buckets: buckets.to_vec(),
+            ..Times::default()
+        };
+        let before = times(&[(0.001, 100), (0.5, 1)]);
+        let now = times(&[(0.001, 150), (0.002, 49), (0.01, 1), (0.5, 1)]);
+        let since = now.since(&before);
+        assert_eq!((since.p50, since.p99, since.max), (0.001, 0.002, 0.01));
+        assert_eq!(now.since(&now).max, 0.0, "nothing");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::snapshot::{Loop, Process, Snapshot, Task, span};
+use crate::snapshot::{Loop, Process, Snapshot, Task, Times, span};
 use crate::tree;
 
 /// The tasks of all loops, each loop under its headline.
@@ -23,7 +23,7 @@ fn of_loop(text: &mut String, one: &Loop) {
     let Some(snapshot) = &one.snapshot else {
         return;
     };
-    let _ = writeln!(text, "{}", summary(snapshot));
+    let _ = writeln!(text, "{}", summary(snapshot, &snapshot.metrics.lag));
     let rows: Vec<_> = snapshot.tasks.iter().map(row).collect();
     let head = [
         "ID",
@@ -45,7 +45,7 @@ fn of_loop(text: &mut String, one: &Loop) {
     }
 }
 
-pub(crate) fn summary(snapshot: &Snapshot) -> String {
+pub(crate) fn summary(snapshot: &Snapshot, lag: &Times) -> String {
     let metrics = &snapshot.metrics;
     format!(
         "{} tasks alive, {} spawned, {} cancelled; {} ready, {} timers, {} descriptors; lag {} (99 %: {}, at most {})",
@@ -55,9 +55,9 @@ pub(crate) fn summary(snapshot: &Snapshot) -> String {
         metrics.ready,
         metrics.timers,
         metrics.descriptors,
-        span(metrics.lag.p50),
-        span(metrics.lag.p99),
-        span(metrics.lag.max),
+        span(lag.p50),
+        span(lag.p99),
+        span(lag.max),
     )
 }
 

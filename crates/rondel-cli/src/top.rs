@@ -13,7 +13,7 @@ use crossterm::terminal::{
 use crossterm::{cursor, execute, queue};
 
 use crate::client::{AskError, Target, understand};
-use crate::snapshot::{Loop, Process, Task, span};
+use crate::snapshot::{Loop, Process, Task, Times, span};
 use crate::sockets::Sockets;
 use crate::table::{summary, write_columns};
 
@@ -150,6 +150,8 @@ struct Before {
 
 #[derive(Default)]
 struct LoopBefore {
+    lag: Times,
+    entries: Times,
     busy: f64,
     turns: u64,
     spent: HashMap<u64, (f64, u64)>,
@@ -184,8 +186,11 @@ fn of_loop(
     let Some(snapshot) = &one.snapshot else {
         return;
     };
-    let _ = writeln!(text, "{}", summary(snapshot));
     let metrics = &snapshot.metrics;
+    // Since the frame before; in the first one, since the loop began.
+    let lag = metrics.lag.since(&before.lag);
+    let entries = metrics.entry_time.since(&before.entries);
+    let _ = writeln!(text, "{}", summary(snapshot, &lag));
     let rate = |now: f64, before: f64| passed.map(|passed| (now - before).max(0.0) / passed);
     #[allow(clippy::cast_precision_loss, reason = "a rate for people to read")]
     let turns = rate(metrics.turns as f64, before.turns as f64);
@@ -195,11 +200,13 @@ fn of_loop(
             text,
             "busy {:.1} %, {turns:.0} turns/s; entries {} (99 %: {}, at most {})",
             busy * 100.0,
-            span(metrics.entry_time.p50),
-            span(metrics.entry_time.p99),
-            span(metrics.entry_time.max),
+            span(entries.p50),
+            span(entries.p99),
+            span(entries.max),
         );
     }
+    before.lag = metrics.lag.clone();
+    before.entries = metrics.entry_time.clone();
     before.busy = metrics.busy;
     before.turns = metrics.turns;
     let mut tasks: Vec<_> = snapshot

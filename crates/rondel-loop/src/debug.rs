@@ -54,7 +54,7 @@ impl LocalLoop {
 
     /// Tells of something that is being dropped before what it was there for has been done, if debug mode is on: a
     /// [notice](crate::Notice::Dropped) with the task and the children of groups that are running, or being dropped. While the loop
-    /// closes, nothing is told: what was open then has been noticed.
+    /// closes, nothing is told: of what it finds open it tells itself, in a line each.
     ///
     /// rondel's own transports and children do it. So may a resource of yours, in its `Drop`:
     ///
@@ -104,8 +104,10 @@ impl LocalLoop {
     }
 
     /// Whether [account](crate::TaskInfo::account) is kept of how often and for how long each task is polled, and of who
-    /// awaits whom, and times are measured for the [metrics](LocalLoop::metrics). Default: no; [inspection](LocalLoop::inspect) does it,
-    /// too. Costs two readings of the clock for an entry, and a place in a table for each task.
+    /// awaits whom, who holds locks and had to do with queues last, and times are measured for the [metrics](LocalLoop::metrics). Default:
+    /// no; [inspection](LocalLoop::inspect) does it, too. Costs a reading of the clock for an entry, a place in a table for each task, and a
+    /// look-up for each use of a lock or queue. What is noted of those goes on being noted when it is turned off: other loops may
+    /// count on it.
     pub fn set_accounts(&self, on: bool) {
         self.state().change_modes(|modes| modes.accounts = on);
     }

@@ -18,6 +18,7 @@ use rondel_poll::{Events, ProcessMark, Selector, Wait, default_selector};
 
 use crate::current::{self, Running};
 use crate::debug::SLOW;
+use crate::environment::is_no;
 use crate::error::RunError;
 use crate::exception::ExceptionContext;
 use crate::handle::Shared;
@@ -160,9 +161,9 @@ impl Builder {
             }
             None => default_selector()?,
         };
-        let debug = self
-            .debug
-            .unwrap_or_else(|| std::env::var_os("RONDEL_DEBUG").is_some_and(|debug| debug != "0"));
+        let debug = self.debug.unwrap_or_else(|| {
+            std::env::var_os("RONDEL_DEBUG").is_some_and(|debug| !is_no(&debug))
+        });
         let watchdog = self.watchdog.unwrap_or_else(Watchdog::by_default);
         let notifier = selector.notifier();
         let ring = selector.notifier();

@@ -15,10 +15,11 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::environment::{is_no, is_yes};
 use rondel_executor::Remote;
 
 use crate::overseer::published::{Published, Seen};
@@ -47,6 +48,9 @@ impl Inspection {
 
 impl Drop for Inspection {
     fn drop(&mut self) {
+        if self.inspected.handles.fetch_sub(1, Ordering::Relaxed) > 1 {
+            return;
+        }
         // Relaxed: a loop that sees it late makes one snapshot for nothing.
         self.inspected.left.store(true, Ordering::Relaxed);
         self.server.leave(&self.inspected);
@@ -95,7 +99,8 @@ impl LocalLoop {
     ///
     /// The socket is at `path`, or where the command looks for it: `$XDG_RUNTIME_DIR/rondel/PID.sock`, else
     /// `/tmp/rondel-UID/PID.sock`. Only the same user can use it. One thread, `rondel-inspect`, serves all loops of the process
-    /// that are inspected at the same path. [Accounts](LocalLoop::set_accounts) are kept from now on.
+    /// that are inspected at the same path. A loop that is inspected already, perhaps by `RONDEL_INSPECT`, stays where it is, whatever
+    /// `path` says, until the last handle is dropped. [Accounts](LocalLoop::set_accounts) are kept from now on.
     ///
     /// # Errors
     /// The socket cannot be made; or the directory for it belongs to somebody else, or others may write there.
@@ -129,10 +134,17 @@ impl LocalLoop {
         };
         let path = path.map_err(|(path, error)| InspectError { path, error })?;
         let state = self.state();
+        let published = &state.overseer().published;
+        if let Some((server, inspected)) = server::find(published) {
+            // Relaxed, here and where it is taken back: all of it happens where the handles are.
+            inspected.handles.fetch_add(1, Ordering::Relaxed);
+            return Ok(Inspection { server, inspected });
+        }
         let inspected = Arc::new(Inspected {
             thread: std::thread::current().name().map(ToOwned::to_owned),
             remote: state.executor.remote(),
-            published: Arc::clone(&state.overseer().published),
+            published: Arc::clone(published),
+            handles: AtomicUsize::new(1),
             latest: Mutex::default(),
             made: Condvar::new(),
             left: AtomicBool::new(false),
@@ -165,12 +177,14 @@ impl LocalLoop {
 
     /// Has the task graph and the figures written to standard error whenever the process receives `signal`, SIGUSR1 as a rule:
     /// of as many tasks as [`inspect`](LocalLoop::inspect) shows, the rest counted. A loop that is blocked does it when it goes on.
-    /// [`remove_signal_handler`](LocalLoop::remove_signal_handler) ends it.
+    /// [Accounts](LocalLoop::set_accounts) are kept from now on. [`remove_signal_handler`](LocalLoop::remove_signal_handler) ends it, but for
+    /// those.
     ///
     /// # Errors
     /// As [`add_signal_handler`](LocalLoop::add_signal_handler).
     #[track_caller]
     pub fn dump_on(&self, signal: crate::signal::Signal) -> io::Result<()> {
+        self.set_accounts(true);
         self.add_signal_handler(signal, || {
             if let Ok(local) = Self::current() {
                 // Nowhere to report a failing standard error to.
@@ -195,10 +209,10 @@ pub(crate) fn by_environment(local: &LocalLoop) {
     let Some(wanted) = std::env::var_os("RONDEL_INSPECT") else {
         return;
     };
-    if wanted.is_empty() || wanted == "0" {
+    if is_no(&wanted) {
         return;
     }
-    let path = (wanted != "1").then(|| PathBuf::from(wanted));
+    let path = (!is_yes(&wanted)).then(|| PathBuf::from(wanted));
     match local.inspect(path.as_deref()) {
         Ok(inspection) => local.state().kept.borrow_mut().push(Box::new(inspection)),
         Err(error) => {
@@ -213,6 +227,8 @@ pub(crate) struct Inspected {
     thread: Option<String>,
     remote: Remote,
     published: Arc<Published>,
+    /// How many [`Inspection`]s there are.
+    handles: AtomicUsize,
     latest: Mutex<Latest>,
     made: Condvar,
     /// Nobody will ask any more.
@@ -275,8 +291,8 @@ impl Inspected {
         }
     }
 
-    /// A fresh snapshot, waiting for the loop at most so long; or the last one, and what runs meanwhile. On the server's thread.
-    fn ask(self: &Arc<Self>, patience: Duration) -> Answer {
+    /// Asks for a fresh snapshot; gives the number of the last one. On the server's thread, as the next.
+    fn ask(self: &Arc<Self>) -> u64 {
         let mut latest = self.latest();
         let number = latest.number;
         // One request stands in the loop's inbox at most, however often somebody asks a loop that is blocked.
@@ -291,6 +307,12 @@ impl Inspected {
                 latest.asked = false;
             }
         }
+        number
+    }
+
+    /// A fresher snapshot than that, waiting for the loop at most so long; or the last one, and what runs meanwhile.
+    fn answer(&self, number: u64, patience: Duration) -> Answer {
+        let latest = self.latest();
         let (latest, _) = self
             .made
             .wait_timeout_while(latest, patience, |latest| latest.number == number)

@@ -8,6 +8,7 @@ mod blocking;
 mod current;
 mod debug;
 mod descriptor;
+mod environment;
 mod error;
 mod event_loop;
 mod exception;

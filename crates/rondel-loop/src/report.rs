@@ -15,7 +15,7 @@ pub(crate) enum Level {
 /// Reports, where nobody has asked to be told.
 pub(crate) fn report(level: Level, what: &dyn fmt::Display) {
     #[cfg(feature = "tracing")]
-    if tracing::dispatcher::has_been_set() {
+    if tracing::dispatcher::get_default(|here| !here.is::<tracing::subscriber::NoSubscriber>()) {
         // The target is the crate's name, whatever module it comes from: that is what filters are written for.
         match level {
             Level::Error => tracing::error!(target: "rondel", "{what}"),

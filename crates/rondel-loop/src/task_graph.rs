@@ -33,6 +33,8 @@ pub struct TaskGraph {
 #[derive(Clone, Debug)]
 pub struct TaskNode {
     info: TaskInfo,
+    /// Its name, and its number if others have the same.
+    called: String,
     waits_for: String,
     target: Option<Target>,
     awaits: Vec<TaskId>,
@@ -80,9 +82,9 @@ impl TaskNode {
         &self.awaits
     }
 
-    /// The task that did last what it waits for: put an item into the queue, or took one out of the full one, set the event, notified,
-    /// took the permits. Perhaps it is the one to do it again, perhaps another is; so it is not among those that it
-    /// [awaits](TaskNode::awaits). `None` if that is not known, or has ended; [`waits_for`](TaskNode::waits_for) says so.
+    /// The task that was the last to do what this one waits for: it put an item into the queue, took one out of the full one, set the
+    /// event, notified, took the permits. Perhaps it is the one to do it again, perhaps another is; so it is not among those that are
+    /// [awaited](TaskNode::awaits). `None` if it is not known, or has ended; [`waits_for`](TaskNode::waits_for) says so.
     pub fn counterpart(&self) -> Option<TaskId> {
         let target = self.target.filter(|target| !target.certain)?;
         (target.task != self.info.id()).then_some(target.task)
@@ -274,8 +276,8 @@ impl TaskGraph {
         self.nodes.iter().filter(|node| node.awaited_by.is_empty())
     }
 
-    /// The circles of tasks, and of children of their groups, that wait for each other: each once, at least one for every knot. First
-    /// those in which each surely waits for the next.
+    /// The circles of tasks, and of children of their groups, that wait for each other; first those that are
+    /// [certain](Deadlock::is_certain). Where circles meet in the same tasks, not all of them need be listed.
     ///
     /// ```
     /// use rondel_loop::{LocalLoop, spawn, yield_now};

@@ -272,8 +272,10 @@ fn a_join_of_a_task_that_awaits_the_joiner() {
             let lines: Vec<_> = calls.lines().map(str::trim).collect();
             assert!(lines[0].starts_with("* \"parent\" spawned at "), "{calls}");
             assert_eq!(lines[1], "+ Waits for: child");
-            assert!(lines[3].starts_with("* \"child\" spawned at "), "{calls}");
-            assert_eq!(lines[4], "+ Waits for: parent");
+            assert!(lines[2].starts_with("+ Polled 2 times in "), "{calls}");
+            assert!(lines[4].starts_with("* \"child\" spawned at "), "{calls}");
+            assert_eq!(lines[5], "+ Waits for: parent");
+            assert!(lines[6].starts_with("+ Polled 1 time in "), "{calls}");
             assert_eq!(*lines.last().unwrap(), "* parent (see above)");
         },
     );

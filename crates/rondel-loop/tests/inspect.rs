@@ -56,6 +56,48 @@ fn a_snapshot_names_tasks_and_what_they_wait_for() {
 }
 
 #[test]
+fn a_loop_that_is_inspected_already_stays_where_it_is() {
+    let path = socket("twice");
+    run(async {
+        let local = LocalLoop::current().unwrap();
+        let first = local.inspect(Some(&path)).unwrap();
+        let second = local.inspect(Some(&socket("elsewhere"))).unwrap();
+        assert_eq!(second.path(), path);
+        drop(first);
+        let there = path.clone();
+        let answer = to_thread(move || ask(&there, b"snapshot\n")).await.unwrap();
+        assert_eq!(
+            answer.matches("\"thread\":").count(),
+            1,
+            "one loop: {answer}"
+        );
+        assert!(answer.contains("\"fresh\":true"), "{answer}");
+        drop(second);
+        assert!(!path.exists());
+    })
+    .unwrap();
+}
+
+#[test]
+fn whoever_asks_nothing_keeps_nobody_waiting_for_long() {
+    let path = socket("silent");
+    run(async {
+        let _inspection = LocalLoop::current().unwrap().inspect(Some(&path)).unwrap();
+        let there = path.clone();
+        to_thread(move || {
+            let _silent: Vec<_> = (0..5)
+                .map(|_| UnixStream::connect(&there).unwrap())
+                .collect();
+            let answer = ask(&there, b"snapshot\n");
+            assert!(answer.contains("\"fresh\":true"), "{answer}");
+        })
+        .await
+        .unwrap();
+    })
+    .unwrap();
+}
+
+#[test]
 fn malformed_requests_do_no_harm() {
     let path = socket("malformed");
     run(async {

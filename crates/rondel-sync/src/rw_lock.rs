@@ -163,10 +163,10 @@ impl<T: ?Sized> RwLock<T> {
     fn leave(&self, access: Access) {
         match access {
             Access::Read => self.readers.set(self.readers.get() - 1),
-            Access::Write => self.writer.set(false),
-        }
-        if self.readers.get() == 0 {
-            label::lets_go(self.waiters.anchor());
+            Access::Write => {
+                label::lets_go(self.waiters.anchor());
+                self.writer.set(false);
+            }
         }
         self.serve();
     }
@@ -186,6 +186,7 @@ impl<T: ?Sized> RwLock<T> {
 
     /// From writing to reading, with nobody in between.
     fn downgrade(&self) {
+        label::lets_go(self.waiters.anchor());
         self.writer.set(false);
         self.enter(Access::Read);
         self.serve();

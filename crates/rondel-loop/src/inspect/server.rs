@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 
 use super::json::Json;
 use super::{Answer, Inspected};
+use crate::overseer::published::Published;
 
-/// How long a client may take to ask, and to take its answer.
+/// How long a client may take to ask: one that does not ask at all keeps the others waiting.
+const QUESTION: Duration = Duration::from_millis(200);
+/// And to take its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a loop may take to make a snapshot before it counts as blocked.
 const LOOP_PATIENCE: Duration = Duration::from_millis(300);
@@ -58,6 +61,17 @@ pub(super) fn join(path: &Path, inspected: &Arc<Inspected>) -> io::Result<Arc<Se
     }
     servers.push(Arc::clone(&server));
     Ok(server)
+}
+
+/// Where the loop is inspected that publishes this, if it is.
+pub(super) fn find(published: &Arc<Published>) -> Option<(Arc<Server>, Arc<Inspected>)> {
+    servers().iter().find_map(|server| {
+        let loops = server.loops();
+        let found = loops
+            .iter()
+            .find(|inspected| Arc::ptr_eq(&inspected.published, published))?;
+        Some((Arc::clone(server), Arc::clone(found)))
+    })
 }
 
 /// A listener that only this user can connect to. A socket file that nobody listens at any more is replaced.
@@ -115,7 +129,7 @@ impl Server {
     }
 
     fn answer(&self, mut stream: UnixStream) -> io::Result<()> {
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(QUESTION))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let request = read_request(&mut stream)?;
         let answer = if !is_same_user(&stream) {
@@ -130,10 +144,16 @@ impl Server {
 
     fn snapshot(&self) -> String {
         let loops = self.loops().clone();
-        let answers: Vec<_> = loops
+        // All at once, so that several that are blocked take no longer than one.
+        let deadline = Instant::now() + LOOP_PATIENCE;
+        let asked: Vec<_> = loops
             .iter()
-            .map(|inspected| (inspected, inspected.ask(LOOP_PATIENCE)))
+            .map(|inspected| (inspected, inspected.ask()))
             .collect();
+        let answers = asked.into_iter().map(|(inspected, number)| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            (inspected, inspected.answer(number, left))
+        });
         let mut json = Json::new();
         json.object(|json| {
             json.field("version", 1_u64);
@@ -183,7 +203,7 @@ fn error(text: &str) -> String {
 
 /// The first line, without its end; or what came before the client stopped sending.
 fn read_request(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + QUESTION;
     let mut request = Vec::new();
     let mut buffer = [0; REQUEST];
     while request.len() <= REQUEST && Instant::now() < deadline {

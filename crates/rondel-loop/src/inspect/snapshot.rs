@@ -71,6 +71,13 @@ fn histogram(json: &mut Json, name: &str, histogram: &Histogram) {
         json.field("p50", histogram.quantile(0.5));
         json.field("p99", histogram.quantile(0.99));
         json.field("max", histogram.max());
+        json.name("buckets")
+            .array(histogram.buckets(), |json, (longest, count)| {
+                json.array([0, 1], |json, place| match place {
+                    0 => json.number(longest),
+                    _ => json.number(count),
+                });
+            });
     });
 }
 

@@ -79,6 +79,15 @@ impl Histogram {
         self.max
     }
 
+    /// What was counted, by buckets that are not empty: the longest that each counts, and how many it did. The difference of two
+    /// moments is what came in between.
+    pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
+        let buckets = self.buckets.iter().enumerate();
+        buckets
+            .filter(|(_, count)| **count > 0)
+            .map(|(bucket, count)| (end_of(bucket), *count))
+    }
+
     /// Adds what another one has counted.
     pub fn merge(&mut self, other: &Self) {
         if self.buckets.is_empty() {
@@ -142,6 +151,19 @@ impl fmt::Debug for Histogram {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn buckets_tell_what_was_counted() {
+        let mut histogram = Histogram::new();
+        assert_eq!(histogram.buckets().count(), 0);
+        for micros in [1, 1, 70] {
+            histogram.record(Duration::from_micros(micros));
+        }
+        let buckets: Vec<_> = histogram.buckets().collect();
+        let counts: Vec<_> = buckets.iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, [2, 1]);
+        assert_eq!(buckets[0].0, histogram.quantile(0.5));
+    }
 
     proptest! {
         #[test]

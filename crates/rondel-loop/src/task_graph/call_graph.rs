@@ -105,6 +105,15 @@ impl CallGraph {
         } else {
             writeln!(f, "{indent}  + Waits for: {}", self.task.waits_for)?;
         }
+        if let (Some(account), Some(age)) = (self.task.info.account(), self.task.age) {
+            let (polls, spent) = (account.polls(), account.spent());
+            let age = age.as_secs_f64();
+            let times = if polls == 1 { "time" } else { "times" };
+            writeln!(
+                f,
+                "{indent}  + Polled {polls} {times} in {spent:.1?}, {age:.1} s old"
+            )?;
+        }
         for child in &self.task.children {
             writeln!(
                 f,

@@ -33,17 +33,17 @@ impl Deadlock {
         &self.parties
     }
 
-    /// Whether each waits for the next and nobody else: for it to end, for a lock that it holds, for a value that it makes. As a
-    /// rule that is a deadlock; but one that waits for several things at once, and needs only one of them, goes on nevertheless.
+    /// Whether what each waits for is the next one's: its end, a lock that it holds, a value that it makes. Nobody else can help them.
+    /// They still go on if one of them waits for something else, too, and gives up when that comes: a `timeout`, a `race`.
     ///
-    /// If not, somebody waits for what the next one only has done last: put an item in, taken one out, notified. That is a deadlock
-    /// if nobody else does it. Two tasks that talk to each other, and at the moment have nothing to say, look the same; so see for how
-    /// [long](Deadlock::standing) it has been standing.
+    /// If not, somebody waits for what the next one was the last to do: put an item in, take one out, notify, take a lock by a guard
+    /// that can be handed on. That is a deadlock if nobody else does it. Two tasks that talk to each other, and at the moment have
+    /// nothing to say, look the same; so see how [long](Deadlock::standing) it has lasted.
     pub const fn is_certain(&self) -> bool {
         self.certain
     }
 
-    /// For how long none of the tasks has been polled, while [accounts](crate::LocalLoop::set_accounts) are kept.
+    /// How long ago the last one of the tasks was polled, while [accounts](crate::LocalLoop::set_accounts) are kept.
     pub const fn standing(&self) -> Option<Duration> {
         self.standing
     }
@@ -61,7 +61,7 @@ impl DeadlockParty {
     }
 }
 
-/// The task's name; of a child its own, or where it was spawned, and its task's.
+/// The task's name, and its number if others have the same; of a child its own name, or where it was spawned, and its task's.
 impl fmt::Display for DeadlockParty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
@@ -289,7 +289,11 @@ impl<'g> Web<'g> {
             let child = child.map(|child| node.children[child].info.clone());
             DeadlockParty {
                 task: node.info.id(),
-                name: name_of(&node.info, child.as_ref().map_or(0, ChildInfo::number)),
+                name: name_of(
+                    &node.called,
+                    &node.info,
+                    child.as_ref().map_or(0, ChildInfo::number),
+                ),
                 child,
             }
         });

@@ -1,6 +1,6 @@
 //! What a task waits for, from its label: in words, and whom it leads to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use rondel_executor::{TaskId, TaskInfo, Waits};
@@ -24,6 +24,8 @@ pub(super) struct Describer<'a> {
     state: &'a State,
     infos: &'a [TaskInfo],
     by_low_half: HashMap<u32, &'a TaskInfo>,
+    /// The names that several tasks have.
+    ambiguous: HashSet<String>,
     /// There may be more tasks than these.
     cut: bool,
 }
@@ -36,11 +38,25 @@ const fn low_half(id: u64) -> u32 {
 impl<'a> Describer<'a> {
     pub(super) fn new(state: &'a State, infos: &'a [TaskInfo], cut: bool) -> Self {
         let by_low_half = infos.iter().map(|info| (low_half(info.id().get()), info));
+        let mut seen = HashSet::new();
+        let names = infos.iter().map(TaskInfo::name);
+        let ambiguous = names.filter(|name| !seen.insert(name.clone())).collect();
         Self {
             state,
             infos,
             by_low_half: by_low_half.collect(),
+            ambiguous,
             cut,
+        }
+    }
+
+    /// A task's name; with its number, if others have the same.
+    fn called(&self, info: &TaskInfo) -> String {
+        let name = info.name();
+        if self.ambiguous.contains(&name) {
+            format!("{name} [{}]", info.id())
+        } else {
+            name
         }
     }
 
@@ -75,6 +91,7 @@ impl<'a> Describer<'a> {
             running: running == Some(info.id()),
             awaits: Vec::new(),
             awaited_by: Vec::new(),
+            called: self.called(info),
             waits_for,
             target,
             children: children.collect(),
@@ -94,12 +111,15 @@ impl<'a> Describer<'a> {
                         child: 0,
                         certain: true,
                     };
-                    (info.name(), Some(target))
+                    (self.called(info), Some(target))
                 }
                 None if self.cut && on != 0 => ("a task that is not shown".into(), None),
                 None => ("tasks".into(), None),
             },
             // One and the same may be in several places at once (`join!`), and let go in another than it waits in.
+            Waits::LOCK if traces.holder.is_none() => {
+                self.link(thing(), "last taken", traces.taker, false)
+            }
             Waits::LOCK => self.link(thing(), "held", traces.holder, traces.holder != Some(own)),
             Waits::VALUE if traces.holder.is_some() => {
                 self.link(thing(), "made", traces.holder, traces.holder != Some(own))
@@ -156,7 +176,7 @@ impl<'a> Describer<'a> {
             child: by.child,
             certain,
         };
-        let name = name_of(info, by.child);
+        let name = name_of(&self.called(info), info, by.child);
         (format!("{thing}{comma} {done} by {name}"), Some(target))
     }
 
@@ -167,11 +187,10 @@ impl<'a> Describer<'a> {
 }
 
 /// A task, or one of the children of its groups. A child without a name is known by where it was spawned.
-pub(super) fn name_of(info: &TaskInfo, child: u64) -> String {
-    let task = info.name();
+pub(super) fn name_of(task: &str, info: &TaskInfo, child: u64) -> String {
     let mut children = info.children().iter();
     match children.find(|one| one.number() == child) {
-        None => task,
+        None => task.to_owned(),
         Some(child) => match child.name() {
             Some(name) => format!("{name:?} in {task}"),
             None => format!("{child} in {task}"),

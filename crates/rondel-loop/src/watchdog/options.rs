@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::stack::Stack;
+use crate::environment::is_no;
 
 /// From when on a loop counts as blocked, unless set.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -117,7 +118,7 @@ impl Watchdog {
     pub(crate) fn by_default() -> Option<Self> {
         let word = std::env::var_os("RONDEL_WATCHDOG");
         let wanted = match &word {
-            Some(word) => !word.is_empty() && word != "0" && word != "off",
+            Some(word) => !is_no(word),
             None => cfg!(debug_assertions),
         };
         let stack = word.is_some_and(|word| word == "stack");

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{Party, number, running};
 
 /// Of at most so many things at a time.
-const AT_MOST: usize = 1 << 16;
+const AT_MOST: usize = 1 << 18;
 
 static KEPT: AtomicBool = AtomicBool::new(false);
 
@@ -19,11 +19,12 @@ thread_local! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traces {
-    /// Who holds it: a lock, or the turn to make a value.
+    /// Who holds it: a lock, or the turn to make a value. Of a guard that owns a share of its lock, and may be handed on, and of those
+    /// who read together, it is not known.
     pub holder: Option<Party>,
     /// Who gave last what others wait for: put an item in, set the event or the value, notified.
     pub giver: Option<Party>,
-    /// Who took last: an item out, permits.
+    /// Who took last: an item out, permits, a lock that it may have handed on.
     pub taker: Option<Party>,
     /// How many items of a queue are still to be reported as done.
     pub unfinished: usize,
@@ -32,7 +33,7 @@ pub struct Traces {
 /// Whether it is noted from now on who holds what, who gave and who took last, in the whole process. Default: no. It costs a
 /// look-up in a table each time.
 ///
-/// At most 65,536 things are kept in mind on a thread; with one more, all begins anew.
+/// At most 262,144 things are kept in mind on a thread; with one more, all are forgotten.
 pub fn keep_traces(on: bool) {
     // Relaxed: nothing is ordered by it; noted late is noted soon enough.
     KEPT.store(on, Ordering::Relaxed);

@@ -38,7 +38,8 @@ impl<'a> LockGuard<'a> {
 
 impl OwnedLockGuard {
     pub(super) fn new(lock: Rc<Lock>) -> Self {
-        label::holds(lock.waiters.anchor());
+        // Not that it holds it: it may hand it on to another task.
+        label::took(lock.waiters.anchor());
         Self { lock }
     }
 

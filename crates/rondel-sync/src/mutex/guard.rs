@@ -66,7 +66,8 @@ pub struct OwnedMutexGuard<T> {
 impl<T> OwnedMutexGuard<T> {
     /// The lock is held already.
     pub(super) fn new(mutex: Rc<Mutex<T>>) -> Self {
-        label::holds(mutex.lock.waiters.anchor());
+        // Not that it holds it: it may hand it on to another task.
+        label::took(mutex.lock.waiters.anchor());
         Self { mutex }
     }
 

@@ -47,8 +47,8 @@ impl<T: ?Sized> Drop for Token<'_, T> {
 impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
     /// The lock is held already.
     pub(super) fn new(lock: &'a RwLock<T>) -> Self {
-        // Of several readers the last: who wants to write waits for all of them.
-        label::holds(lock.waiters.anchor());
+        // Of several readers the last: it may go before the others.
+        label::took(lock.waiters.anchor());
         Self {
             // Nobody writes as long as there are readers.
             value: lock.value.borrow(),
