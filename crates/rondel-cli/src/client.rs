@@ -147,7 +147,14 @@ pub(crate) fn understand(answer: &str) -> Result<Process, AskError> {
     if let Ok(Refusal { error }) = serde_json::from_str(answer) {
         return Err(AskError::Refused(error));
     }
-    serde_json::from_str(answer).map_err(AskError::Malformed)
+    let mut process: Process = serde_json::from_str(answer).map_err(AskError::Malformed)?;
+    for one in &mut process.loops {
+        if let Some(snapshot) = &mut one.snapshot {
+            // They come as they lie in the program's memory.
+            snapshot.tasks.sort_by_key(|task| task.id);
+        }
+    }
+    Ok(process)
 }
 
 /// Whether somebody listens there.

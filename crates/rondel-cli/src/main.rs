@@ -54,7 +54,7 @@ enum Command {
         /// Seconds from one look to the next.
         #[arg(long, default_value_t = 1.0, value_parser = interval)]
         interval: f64,
-        /// Ends after so many looks; one, where standard output is no terminal.
+        /// Ends after so many looks; one, where standard output is no terminal, but for --json.
         #[arg(long, short = 'n', value_parser = clap::value_parser!(u64).range(1..))]
         frames: Option<u64>,
         /// What the program says, as it is, a line for each look.

@@ -267,6 +267,7 @@ impl Inspected {
         let snapshot = Arc::new(Snapshot::of(local));
         let mut latest = self.latest();
         latest.cost = begun.elapsed();
+        local.state().overseer().excuse(latest.cost);
         let before = latest.snapshot.replace(snapshot);
         drop(latest);
         drop(before);

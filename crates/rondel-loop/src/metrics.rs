@@ -97,13 +97,22 @@ impl LocalLoop {
             .get()
             .map(|overseer| overseer.times.borrow().clone())
             .unwrap_or_default();
+        let measures = state
+            .overseer
+            .get()
+            .is_some_and(|overseer| overseer.measures_lag());
         let pool = state.pool.borrow().clone();
         Metrics {
             tasks_spawned: state.executor.made(),
             tasks_alive: state.executor.alive(),
             tasks_cancelled: state.executor.cancelled(),
             cleanups: state.executor.cleanups(),
-            ready: state.executor.spawner().ready_len(),
+            // Without the entry that measures the lag.
+            ready: state
+                .executor
+                .spawner()
+                .ready_len()
+                .saturating_sub(usize::from(measures)),
             timers: state.timers.len(),
             descriptors: state.sources.borrow().len(),
             watched: state.watches.borrow().len(),

@@ -230,6 +230,19 @@ impl Overseer {
         }
     }
 
+    /// Whether an entry of its own stands in the ready queue.
+    pub(crate) fn measures_lag(&self) -> bool {
+        self.probe.queued.get().is_some()
+    }
+
+    /// So long the loop has stood still for somebody who looks at it: that is not its lag.
+    pub(crate) fn excuse(&self, time: Duration) {
+        let queued = self.probe.queued.get();
+        self.probe
+            .queued
+            .set(queued.and_then(|queued| queued.checked_add(time)));
+    }
+
     fn read_clock(&self) -> Instant {
         self.go_on_at(Instant::now())
     }
