@@ -1,7 +1,7 @@
 //! [`Lock`]: mutual exclusion without a value; asyncio's `Lock`.
 //!
-//! What a lock costs that nobody waits for is what stays of it when all of it is inlined, a third of what it takes with calls in it; with the
-//! looks at a flag for [labels](crate::label) the compiler would not do it by itself, hence `inline(always)` on the way there and back.
+//! What a lock costs that nobody waits for is what stays of it when all of it is inlined, a third of what it takes with calls in it. With
+//! the look at a flag for [labels](crate::label) the compiler would not do that by itself: hence `inline(always)` on the way there and back.
 
 pub(crate) mod acquire;
 mod guard;
@@ -125,10 +125,20 @@ impl Lock {
     /// Hands it to the next, or lays it down.
     #[inline(always)]
     pub(crate) fn release(&self) {
-        label::lets_go(self.waiters.anchor());
         if self.waiters.is_empty() {
+            // Who had it stays noted: nobody asks before the next one has it.
             self.locked.set(false);
-        } else if self.waiters.hand_over().give(()).is_err() {
+        } else {
+            self.pass_on();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pass_on(&self) {
+        // On its way it is nobody's.
+        label::lets_go(self.waiters.anchor());
+        if self.waiters.hand_over().give(()).is_err() {
             unreachable!("somebody waits");
         }
     }

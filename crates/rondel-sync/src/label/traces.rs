@@ -45,53 +45,88 @@ pub fn traces(which: u32) -> Traces {
     known.ok().flatten().unwrap_or_default()
 }
 
-#[inline]
+#[inline(always)]
 fn are_kept() -> bool {
     KEPT.load(Ordering::Relaxed)
 }
 
 /// The running task has got a lock, or whatever others have to wait for until it lets go.
-#[inline]
+#[inline(always)]
 pub(crate) fn holds(of: &Anchor) {
     if are_kept() {
-        note(of, |traces, who| traces.holder = who);
+        note_held(of);
     }
 }
 
-/// A lock is free again.
-#[inline]
+/// A lock is on its way from one to the next. One that nobody waits for need not say so: nobody asks who has it.
+#[inline(always)]
 pub(crate) fn lets_go(of: &Anchor) {
     if are_kept() {
-        note(of, |traces, _| traces.holder = None);
+        note_free(of);
     }
 }
 
 /// The running task has given something that others may be waiting for.
-#[inline]
+#[inline(always)]
 pub(crate) fn gave(of: &Anchor) {
     if are_kept() {
-        note(of, |traces, who| traces.giver = who);
+        note_given(of);
     }
 }
 
 /// The running task has taken something out.
-#[inline]
+#[inline(always)]
 pub(crate) fn took(of: &Anchor) {
     if are_kept() {
-        note(of, |traces, who| traces.taker = who);
+        note_taken(of);
     }
 }
 
 /// So many items are not done.
-#[inline]
+#[inline(always)]
 pub(crate) fn sets_unfinished(of: &Anchor, unfinished: usize) {
     if are_kept() {
-        note(of, |traces, _| traces.unfinished = unfinished);
+        note_unfinished(of, unfinished);
     }
+}
+
+// `extern "C"` says that none of them unwinds: whoever calls them need not be prepared for it, which costs a lock more than the look
+// at the flag.
+
+#[cold]
+#[inline(never)]
+extern "C" fn note_held(of: &Anchor) {
+    note(of, |traces, who| traces.holder = who);
 }
 
 #[cold]
 #[inline(never)]
+extern "C" fn note_free(of: &Anchor) {
+    note(of, |traces, _| traces.holder = None);
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn note_given(of: &Anchor) {
+    note(of, |traces, who| traces.giver = who);
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn note_taken(of: &Anchor) {
+    note(of, |traces, who| {
+        traces.taker = who;
+        // Whoever is still noted as that has let go.
+        traces.holder = None;
+    });
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn note_unfinished(of: &Anchor, unfinished: usize) {
+    note(of, |traces, _| traces.unfinished = unfinished);
+}
+
 fn note(of: &Anchor, change: impl FnOnce(&mut Traces, Option<Party>)) {
     let which = number(of);
     let who = running();
@@ -119,12 +154,14 @@ impl Drop for Anchor {
     #[inline]
     fn drop(&mut self) {
         if are_kept() {
-            forget(number(self));
+            forget(self);
         }
     }
 }
 
 #[cold]
-fn forget(which: u32) {
+#[inline(never)]
+extern "C" fn forget(of: &Anchor) {
+    let which = number(of);
     let _ = TRACES.try_with(|traces| traces.borrow_mut().remove(&which));
 }
