@@ -27,8 +27,8 @@ impl LocalLoop {
     /// Turns debug mode on or off; `RONDEL_DEBUG=1` turns it on from the start. asyncio: `set_debug`.
     ///
     /// It [notices](crate::Notice) tasks and callbacks that run for long without giving way, a ready queue that is too long,
-    /// what is dropped before its work is done ([`Notice::Dropped`]), and what is still open when the loop is closed. What it notices goes to standard error, or to
-    /// [a handler](LocalLoop::set_notice_handler). A task that somebody wakes after its loop was closed on it is reported as well, once,
+    /// what is dropped before its work is done ([`Notice::Dropped`]), and what is still open when the loop is closed. What it
+    /// notices goes to standard error, or to [a handler](LocalLoop::set_notice_handler). A task that somebody wakes after its loop was closed on it is reported as well, once,
     /// where the loop's reports go without a handler: there is nobody left to call one.
     ///
     /// It is cheap enough for staging, a few nanoseconds for an entry; a loop without it pays nothing. Called from inside, it

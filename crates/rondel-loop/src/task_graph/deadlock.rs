@@ -93,16 +93,11 @@ impl fmt::Display for Deadlock {
 pub(super) fn deadlocks(graph: &TaskGraph) -> Vec<Deadlock> {
     let web = Web::of(graph);
     let sure = web.circles(true);
-    let known: HashSet<_> = sure.iter().cloned().collect();
-    let more = web.circles(false);
-    let unsure = more.into_iter().filter(|circle| {
-        // A circle of those that surely wait has been found, or one that shares somebody with it.
-        !known.contains(circle) && !web.is_certain(circle)
-    });
-    let unsure: Vec<_> = unsure.collect();
-    let all = sure.iter().map(|circle| (circle, true));
-    let all = all.chain(unsure.iter().map(|circle| (circle, false)));
-    all.map(|(circle, certain)| web.deadlock(circle, certain))
+    let all = web.circles(false);
+    // Those among them that are certain have been found, or others where they meet.
+    let unsure = all.iter().filter(|circle| !web.is_certain(circle));
+    let sure = sure.iter().map(|circle| web.deadlock(circle, true));
+    sure.chain(unsure.map(|circle| web.deadlock(circle, false)))
         .collect()
 }
 

@@ -70,10 +70,9 @@ impl<'a> Describer<'a> {
         let own = label::Party { task, child: 0 };
         let (waits_for, target) = self.label(own, info.waits(), info.waits_on());
         let children = info.children().iter().map(|child| {
-            let child_number = child.number();
             let own = label::Party {
                 task,
-                child: child_number,
+                child: child.number(),
             };
             let (waits_for, target) = self.label(own, child.waits(), child.waits_on());
             ChildNode {
@@ -116,10 +115,10 @@ impl<'a> Describer<'a> {
                 None if self.cut && on != 0 => ("a task that is not shown".into(), None),
                 None => ("tasks".into(), None),
             },
-            // One and the same may be in several places at once (`join!`), and let go in another than it waits in.
             Waits::LOCK if traces.holder.is_none() => {
                 self.link(thing(), "last taken", traces.taker, false)
             }
+            // One and the same may be in several places at once (`join!`), and let go in another than it waits in.
             Waits::LOCK => self.link(thing(), "held", traces.holder, traces.holder != Some(own)),
             Waits::VALUE if traces.holder.is_some() => {
                 self.link(thing(), "made", traces.holder, traces.holder != Some(own))

@@ -90,8 +90,7 @@ pub(crate) fn sets_unfinished(of: &Anchor, unfinished: usize) {
     }
 }
 
-// `extern "C"` says that none of them unwinds: whoever calls them need not be prepared for it, which costs a lock more than the look
-// at the flag.
+// `extern "C"` says that none of them unwinds, so that whoever calls them need not be prepared for it.
 
 #[cold]
 #[inline(never)]
